@@ -1,0 +1,145 @@
+# Weft builds with make and a C11 compiler. `make help` lists the targets.
+#
+#   MODE=release|debug|asan|ubsan|tsan   PRECISION=float|double   OPENMP=1|0   CC=gcc|clang
+#
+# each combination builds in a folder of its own: build/, build/asan/, build/double/, build/asan-double/, ...
+
+MODE      ?= release
+PRECISION ?= float
+OPENMP    ?= 1
+CC        := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PYTHON    ?= python3
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+VARIANT := $(subst $(space),-,$(strip $(filter-out release,$(MODE)) $(filter-out float,$(PRECISION)) \
+                                     $(if $(filter 0,$(OPENMP)),serial) $(if $(filter-out gcc,$(CC)),$(notdir $(CC)))))
+BUILD ?= build$(if $(VARIANT),/$(VARIANT))
+OBJ   := $(BUILD)/obj
+
+# ---- Flags ----
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+
+OPTIMISE_release := -O2 -g
+OPTIMISE_debug   := -O0 -g -DWEFT_DEBUG
+OPTIMISE_asan    := -O1 -g -fsanitize=address -fno-omit-frame-pointer -DWEFT_DEBUG -DWEFT_NO_POOL
+OPTIMISE_ubsan   := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all -DWEFT_DEBUG -DWEFT_NO_POOL
+OPTIMISE_tsan    := -O1 -g -fsanitize=thread -DWEFT_NO_POOL
+ifeq ($(OPTIMISE_$(MODE)),)
+$(error MODE=$(MODE): release, debug, asan, ubsan or tsan)
+endif
+ifeq ($(filter float double,$(PRECISION)),)
+$(error PRECISION=$(PRECISION): float or double)
+endif
+
+# Contraction would let each compiler round differently; kernels ask for fused multiply-adds by name.
+NUMBERS := -ffp-contract=off
+DEFINES := -D_POSIX_C_SOURCE=200809L $(if $(filter double,$(PRECISION)),-DWEFT_DOUBLE)
+THREADS := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
+
+CPPFLAGS_ALL := -I. $(DEFINES) $(CPPFLAGS)
+CFLAGS_ALL   := -std=c11 $(WARNINGS) $(NUMBERS) $(THREADS) $(OPTIMISE_$(MODE)) -fPIC $(CFLAGS)
+LDFLAGS_ALL  := $(THREADS) $(filter -fsanitize=%,$(OPTIMISE_$(MODE))) $(LDFLAGS)
+LIBS         := -lm
+
+# Kernels are compiled once per instruction set and chosen from at start. They are -O2 in every mode: their fused
+# multiply-adds are loops that the optimiser folds.
+ISAS_x86_64  := baseline avx2 avx512
+ISAS         := $(or $(ISAS_$(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))),baseline)
+ISA_avx2     := -mavx2 -mfma
+ISA_avx512   := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
+KERNEL_FLAGS := -O2
+
+# ---- Sources: every .c file in its folder ----
+
+KERNEL_SOURCES  := $(filter-out tensor/kernels/dispatch.c,$(wildcard tensor/kernels/*.c))
+APP_SOURCES     := $(wildcard apps/mnist_*.c)
+EXAMPLE_SOURCES := $(wildcard apps/examples/*.c)
+LIBRARY_SOURCES := $(wildcard tensor/*.c) tensor/kernels/dispatch.c $(wildcard autograd/*.c autograd/ops/*.c nn/*.c optim/*.c data/*.c) \
+                   $(filter-out $(APP_SOURCES),$(wildcard apps/*.c))
+LIBRARY_OBJECTS := $(LIBRARY_SOURCES:%.c=$(OBJ)/%.o) \
+                   $(foreach isa,$(ISAS),$(KERNEL_SOURCES:tensor/kernels/%.c=$(OBJ)/tensor/kernels/$(isa)/%.o))
+APPS            := $(APP_SOURCES:apps/%.c=$(BUILD)/%)
+
+PUBLIC_HEADERS := tensor/real.h tensor/error.h tensor/random.h tensor/tensor.h tensor/scope.h tensor/list.h \
+                  autograd/autograd.h autograd/ops.h autograd/gradcheck.h nn/nn.h nn/state.h nn/summary.h \
+                  optim/optim.h data/data.h apps/trainer.h
+INCLUDE        := $(BUILD)/include/weft
+STAGED_HEADERS := $(PUBLIC_HEADERS:%=$(INCLUDE)/%) $(INCLUDE)/weft.h
+
+.PHONY: all lib headers clean help
+all: $(APPS) $(BUILD)/libweft.a headers
+lib: $(BUILD)/libweft.a headers
+headers: $(STAGED_HEADERS)
+
+# ---- Rules ----
+
+# Everything depends on the flags that it was built with.
+FLAGS_USED := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(ISAS)
+$(shell mkdir -p $(OBJ); echo '$(FLAGS_USED)' | cmp -s - $(OBJ)/flags || echo '$(FLAGS_USED)' > $(OBJ)/flags)
+
+$(OBJ)/%.o: %.c $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+define KERNEL_RULE
+$(OBJ)/tensor/kernels/$(1)/%.o: tensor/kernels/%.c $(OBJ)/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(ISA_$(1)) -DWEFT_ISA_NAME=$(1) -MMD -MP -c $$< -o $$@
+endef
+$(foreach isa,$(ISAS),$(eval $(call KERNEL_RULE,$(isa))))
+
+# The table of tables: which instruction sets this library holds.
+$(OBJ)/tensor/kernels/dispatch.o: CPPFLAGS_ALL += $(ISAS:%=-DWEFT_HAS_%)
+
+$(BUILD)/libweft.a: $(LIBRARY_OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(APPS): $(BUILD)/%: $(OBJ)/apps/%.o $(BUILD)/libweft.a
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+# Public headers include each other from the top of the tree; installed, from <weft/...>.
+$(INCLUDE)/%.h: %.h
+	@mkdir -p $(@D)
+	@sed 's|^#include "\(.*\)"|#include <weft/\1>|' $< > $@
+
+$(INCLUDE)/weft.h: Makefile
+	@mkdir -p $(@D)
+	@{ echo '/* All of Weft. */'; for h in $(PUBLIC_HEADERS); do echo "#include <weft/$$h>"; done; } > $@
+
+# ---- Tests and training ----
+
+TEST_SOURCES  := $(wildcard tests/test_*.c) tests/main.c
+UNIT          := $(BUILD)/tests/unit
+DOUBLE        := $(if $(filter float,$(PRECISION)),$(BUILD)/double)
+SHELL_TESTS   := $(wildcard tests/test_*.sh)
+# What a user's own program is compiled with, for tests that do so: the shell tests read these.
+USER_CFLAGS   := -std=c11 $(WARNINGS) $(filter -DWEFT_DOUBLE,$(DEFINES)) $(NUMBERS) $(OPTIMISE_$(MODE)) $(CFLAGS)
+USER_LDFLAGS  := $(LDFLAGS_ALL) $(LIBS)
+export BUILD MODE PRECISION OPENMP CC USER_CFLAGS USER_LDFLAGS PUBLIC_HEADERS DOUBLE PYTHON
+
+$(UNIT): $(TEST_SOURCES:%.c=$(OBJ)/%.o) $(BUILD)/libweft.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+.PHONY: unit unit-double test train
+unit: $(UNIT) ## build the unit tests: build/tests/unit [--verbose] [PART OF A NAME]...
+unit-double:
+	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit
+
+test: all unit $(if $(DOUBLE),unit-double) ## build and run all tests, those in double precision too
+	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
+
+train: all data ## fetch MNIST and train the small network: 20 epochs, more than 99.4%
+	$(BUILD)/mnist_tiny --data data/mnist
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+
+clean: ## remove everything that was built
+	rm -rf build
