@@ -32,6 +32,11 @@ void test_register(Test *test)
     last_test = &test->next;
 }
 
+int test_index(void)
+{
+    return running->index;
+}
+
 bool test_failed(void)
 {
     return outcome == FAILED;

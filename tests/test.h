@@ -25,6 +25,7 @@
 typedef struct Test {
     const char *name, *file;
     void (*run)(void);
+    int index; /* for many tests of one function: see test_register */
     struct Test *next;
 } Test;
 
@@ -32,7 +33,7 @@ typedef struct Test {
     static void test_##test(void);                                                                                     \
     __attribute__((constructor)) static void register_##test(void)                                                     \
     {                                                                                                                  \
-        static Test entry = {#test, __FILE__, test_##test, NULL};                                                      \
+        static Test entry = {#test, __FILE__, test_##test, 0, NULL};                                                     \
         test_register(&entry);                                                                                         \
     }                                                                                                                  \
     static void test_##test(void)
@@ -86,8 +87,12 @@ Tensor *test_tensor(Shape shape, uint32_t stream, double scale);
 /* A copy of all values, row-major, freed with free(); NULL, and the test failed, if that is impossible. */
 Real *test_values(const Tensor *t);
 
-/* Behind the macros. */
+/* Adds a test: TEST does so, and a constructor that makes a test of each row of a table. */
 void test_register(Test *test);
+/* The index of the running test. */
+int test_index(void);
+
+/* Behind the macros. */
 bool test_check(bool holds, const char *file, int line, const char *text);
 bool test_equal(int64_t a, int64_t b, const char *file, int line, const char *text);
 bool test_close(double a, double b, double tolerance, const char *file, int line, const char *text);
