@@ -10,7 +10,7 @@
 
 double weft_exp(double x);
 double weft_log(double x);
-/* For |x| <= WEFT_SIN_LIMIT; NaN beyond, rather than a wrong number. */
+/* For |x| <= WEFT_SIN_LIMIT; NaN beyond, rather than a wrong number. The sine of -0 is +0. */
 double weft_sin(double x);
 double weft_cos(double x);
 

@@ -37,7 +37,8 @@ VINLINE V vhorner(const Real *coefficients, int count, V x)
 }
 
 /* exp(x). With n the whole number nearest x / log(2) and r = x - n log(2), exp(x) = 2^n exp(r) (Cody and Waite). What
- * 1 + r loses in rounding is added to the small terms (Dekker's fast two-sum). 2^n is applied in two halves, so that a denormal result is rounded once and an overflow is infinite. */
+ * 1 + r loses in rounding is added to the small terms (Dekker's fast two-sum). 2^n is applied in two halves, so that a
+ * denormal result is rounded once and an overflow is infinite. */
 VINLINE V vexp(V x)
 {
     x = vmin(vset(OF_REAL(EXP_MOST)), vmax(vset(OF_REAL(EXP_LEAST)), x));
@@ -55,9 +56,9 @@ VINLINE V vexp(V x)
     return e * (V)(half << FRACTION_BITS) * (V)((biased - half) << FRACTION_BITS);
 }
 
-/* log(x). With x = 2^k (1 + f), 1 + f from sqrt(1/2) to sqrt(2), and s = f / (2 + f): log(1 + f) = log((1 + s) / (1 - s))
- * = f - (f^2 / 2 - s (f^2 / 2 + s^2 P(s^2))), an arrangement that keeps f exact (Tang 1990; Muller, Elementary
- * Functions). */
+/* log(x). With x = 2^k (1 + f), 1 + f from sqrt(1/2) to sqrt(2), and s = f / (2 + f):
+ * log(1 + f) = log((1 + s) / (1 - s)) = f - (f^2 / 2 - s (f^2 / 2 + s^2 P(s^2))), arranged so that the largest term, f,
+ * is exact (Tang 1990; Muller, Elementary Functions). */
 VINLINE V vlog(V x)
 {
     const LaneBits fraction = ((LaneBits)1 << FRACTION_BITS) - 1;
