@@ -1,0 +1,24 @@
+/* The csv log of a training. Internal.
+ *
+ *     epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds
+ *
+ * Accuracies are fractions. With several runs a column `seed` comes first. Each row goes out in one write, so that a
+ * training that is killed leaves whole rows. */
+#ifndef WEFT_TRAINER_LOG_H
+#define WEFT_TRAINER_LOG_H
+
+#include "apps/trainer.h"
+
+typedef struct TrainerLog {
+    const char *path; /* NULL: nobody asked for one */
+    int descriptor;
+    bool seeds;       /* with the column `seed` */
+    int64_t size;     /* bytes of whole rows */
+} TrainerLog;
+
+/* Starts the file, with its header, in place of what was there. Path NULL is fine: nothing is written then. */
+bool trainer_log_open(TrainerLog *log, const char *path, bool seeds) WEFT_CHECKED;
+bool trainer_log_row(TrainerLog *log, uint64_t seed, const EpochMetrics *epoch) WEFT_CHECKED;
+bool trainer_log_close(TrainerLog *log) WEFT_CHECKED;
+
+#endif

@@ -1,0 +1,247 @@
+/* The command line: what it asks for, what it prints, and how it ends. */
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+#include "apps/trainer_clock.h"
+#include "apps/trainer_run.h"
+#include "nn/state.h"
+#include "nn/summary.h"
+#include "tensor/file.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+/* ---- Ctrl-C: noticed after the step that is under way, so that no file is left half-written ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static bool on_step(const PassMetrics *so_far, int64_t step, int64_t steps, void *context)
+{
+    TrainerSession *session = context;
+    trainer_display_step(&session->display, so_far, step, steps);
+    return !interrupted;
+}
+
+/* ---- What is printed ---- */
+
+static void print_start(const TrainerSession *session, const Module *model)
+{
+    char parameters[TRAINER_NUMBER], train[TRAINER_NUMBER], test[TRAINER_NUMBER];
+    printf("%s: %s parameters, %d thread%s, %s, %s\n", session->app->name,
+           trainer_number(nn_parameter_count(model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
+           weft_isa(), WEFT_PRECISION);
+    printf("%s: %s images to train on, %s %s\n", session->options.data, trainer_number(session->train_count, train),
+           trainer_number(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
+    fflush(stdout);
+}
+
+static void print_result(const Module *model, const PassMetrics *test, double seconds)
+{
+    char parameters[TRAINER_NUMBER], correct[TRAINER_NUMBER], samples[TRAINER_NUMBER];
+    printf("%s parameters, test accuracy %.2f%% (%s of %s), test loss %.4f, %.1f s\n",
+           trainer_number(nn_parameter_count(model), parameters), 100 * test->accuracy,
+           trainer_number((int64_t)rint(test->accuracy * (double)test->samples), correct),
+           trainer_number(test->samples, samples), test->loss, seconds);
+}
+
+static void print_run(const TrainerSession *session, const TrainerRun *run, double seconds)
+{
+    const EpochMetrics *last = &run->metrics.epochs[run->metrics.count - 1];
+    if (session->display.runs == 1) {
+        print_result(run->model, &last->test, seconds);
+    } else if (!session->options.quiet) {
+        printf("run %lld/%lld  seed %llu  train loss %.4f  test loss %.4f  test accuracy %.2f%%  %.1f s\n",
+               (long long)session->display.run, (long long)session->display.runs, (unsigned long long)run->seed,
+               last->train.loss, last->test.loss, 100 * last->test.accuracy, seconds);
+    }
+    fflush(stdout);
+}
+
+static bool has_layer(const Module *module, const char *type)
+{
+    if (strcmp(module->type, type) == 0) return true;
+    for (int64_t i = 0; i < module->child_count; i++) {
+        if (has_layer(module->children[i].module, type)) return true;
+    }
+    return false;
+}
+
+/* Options that are accepted but change nothing here. */
+static void print_remarks(const TrainerSession *session, const Module *model)
+{
+    const TrainerOptions *options = &session->options;
+    if (trainer_options_given(options, "dropout") && !has_layer(model, "Dropout")) {
+        fprintf(stderr, "%s: remark: --dropout changes nothing: this network has no dropout\n", session->app->name);
+    }
+    if (options->threads > 1 && !weft_has_openmp()) {
+        fprintf(stderr, "%s: remark: --threads changes nothing: this program was built without OpenMP\n",
+                session->app->name);
+    }
+}
+
+/* ---- Several runs ---- */
+
+typedef struct Statistics {
+    int64_t count;
+    double mean, squares, low, high; /* squares: of the differences from the mean */
+} Statistics;
+
+/* Welford 1962. */
+static void statistics_add(Statistics *s, double value)
+{
+    double difference = value - s->mean;
+    s->count++;
+    s->mean += difference / (double)s->count;
+    s->squares += difference * (value - s->mean);
+    s->low = s->count == 1 ? value : fmin(s->low, value);
+    s->high = s->count == 1 ? value : fmax(s->high, value);
+}
+
+static void print_statistics(const Statistics *s, double seconds)
+{
+    double deviation = s->count > 1 ? sqrt(s->squares / (double)(s->count - 1)) : 0;
+    printf("%lld runs: test accuracy mean %.3f%%, deviation %.3f%%, minimum %.2f%%, maximum %.2f%%, %.1f s\n",
+           (long long)s->count, 100 * s->mean, 100 * deviation, 100 * s->low, 100 * s->high, seconds);
+}
+
+/* ---- What the command line asks for ---- */
+
+static bool show_summary(const TrainerSession *session)
+{
+    Module *model = trainer_model(session, (uint64_t)session->options.seed);
+    if (model == NULL) return false;
+    print_remarks(session, model);
+    bool ok = nn_summary(model, SHAPE(1, 1, 28, 28), stdout);
+    nn_free(model);
+    return ok;
+}
+
+static bool evaluate(TrainerSession *session)
+{
+    TrainerRun run;
+    PassMetrics test = {0};
+    bool ok = trainer_run_open(&run, session, (uint64_t)session->options.seed);
+    if (ok) print_remarks(session, run.model);
+    ok = ok && trainer_run_test(&run, session, &test);
+    trainer_display_clear(&session->display);
+    if (ok) print_result(run.model, &test, test.seconds);
+    trainer_run_close(&run);
+    return ok;
+}
+
+/* Before the first run trains: everything that could fail without training has been tried by now but the log, which is
+ * last since opening it takes the place of an earlier one. */
+static bool begin(TrainerSession *session, const Module *model)
+{
+    const TrainerOptions *options = &session->options;
+    print_remarks(session, model);
+    if (!trainer_log_open(&session->log, options->log, options->runs > 1)) return false;
+    if (!options->quiet) print_start(session, model);
+    return true;
+}
+
+/* One of the runs, and what it prints and leaves. */
+static bool train_once(TrainerSession *session, Statistics *statistics)
+{
+    TrainerRun run;
+    int64_t number = session->display.run;
+    double start = trainer_clock();
+    bool ok = trainer_run_open(&run, session, (uint64_t)session->options.seed + (uint64_t)(number - 1));
+    ok = ok && (number > 1 || begin(session, run.model)) && trainer_run_train(&run, session);
+    trainer_display_clear(&session->display);
+    if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
+    if (ok) {
+        statistics_add(statistics, run.metrics.epochs[run.metrics.count - 1].test.accuracy);
+        print_run(session, &run, trainer_clock() - start);
+    }
+    trainer_run_close(&run);
+    return ok;
+}
+
+static bool train(TrainerSession *session)
+{
+    const TrainerOptions *options = &session->options;
+    if (options->save != NULL && !weft_file_check_writable(options->save)) return false;
+    Statistics statistics = {0};
+    double start = trainer_clock();
+    bool ok = true;
+    for (int64_t number = 1; ok && number <= options->runs; number++) {
+        session->display.run = number;
+        ok = train_once(session, &statistics);
+    }
+    if (!trainer_log_close(&session->log)) ok = false;
+    if (ok && options->runs > 1) print_statistics(&statistics, trainer_clock() - start);
+    return ok;
+}
+
+static bool run_session(TrainerSession *session)
+{
+    const TrainerOptions *options = &session->options;
+    if (weft_isa() == NULL || !weft_set_threads((int)options->threads)) return false;
+    if (options->summary) return show_summary(session);
+    trainer_display_start(&session->display);
+    bool ok = trainer_session_load_data(session) && (options->eval ? evaluate(session) : train(session));
+    trainer_session_free_data(session);
+    return ok;
+}
+
+/* ---- How it ends ---- */
+
+static int usage_error(const TrainerApp *app)
+{
+    fprintf(stderr, "%s: %s; try --help\n", app->name, weft_error());
+    weft_error_clear();
+    return EXIT_USAGE;
+}
+
+/* Says what went wrong, and where in a training it was. */
+static int failure(const TrainerSession *session)
+{
+    const TrainerDisplay *display = &session->display;
+    fprintf(stderr, "%s: ", session->app->name);
+    if (display->epoch > 0 && display->runs > 1) fprintf(stderr, "run %lld, ", (long long)display->run);
+    if (display->epoch > 0) fprintf(stderr, "epoch %lld: ", (long long)display->epoch);
+    fprintf(stderr, "%s\n", weft_error() ? weft_error() : "failed");
+    weft_error_clear();
+    return interrupted ? EXIT_INTERRUPTED : EXIT_FAILED;
+}
+
+/* Runs the session with Ctrl-C caught, unless whoever started the program has it ignored. */
+static bool run_interruptible(TrainerSession *session)
+{
+    struct sigaction before, catch = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+    sigemptyset(&catch.sa_mask);
+    interrupted = 0;
+    sigaction(SIGINT, NULL, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(SIGINT, &catch, NULL);
+    bool ok = run_session(session);
+    sigaction(SIGINT, &before, NULL);
+    return ok;
+}
+
+int trainer_main(int argc, char **argv, const TrainerApp *app)
+{
+    weft_error_clear();
+    const TrainerOptions defaults = trainer_options_default(app);
+    TrainerSession session = {.app = app, .options = defaults, .progress = on_step};
+    TrainerOptions *options = &session.options;
+    if (!trainer_options_parse(options, argc, argv)) return usage_error(app);
+    session.display = (TrainerDisplay){.runs = options->runs, .epochs = options->epochs, .quiet = options->quiet,
+                                       .held_out = options->validate > 0};
+    bool ok = true;
+    if (options->help) {
+        trainer_options_help(stdout, app, &defaults);
+    } else if (options->version) {
+        printf("%s %s, %s\n", app->name, WEFT_VERSION, WEFT_PRECISION);
+    } else {
+        ok = run_interruptible(&session);
+    }
+    if (ok && (fflush(stdout) != 0 || ferror(stdout))) ok = weft_fail("cannot write to standard output");
+    return ok ? EXIT_DONE : failure(&session);
+}

@@ -1,0 +1,210 @@
+/* The options of the command line: one table that parsing, ranges and --help follow. */
+#include "apps/trainer_options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum ValueKind { VALUE_NONE, VALUE_COUNT, VALUE_NUMBER, VALUE_TEXT, VALUE_SCHEDULE } ValueKind;
+
+typedef struct Option {
+    const char *group;  /* what help writes before the first option of a group */
+    const char *name;
+    const char *value;  /* what help calls its value */
+    ValueKind kind;
+    size_t offset;      /* in TrainerOptions */
+    double low, high;   /* a count is in [low, high], a number in [low, high) */
+    const char *help;   /* NULL: in the usage line instead */
+} Option;
+
+#define MAX_COUNT 1e9
+#define MAX_SEED 9007199254740992.0 /* 2^53: up to here a double, which ranges are, holds every whole number */
+#define IN(member) offsetof(TrainerOptions, member)
+
+static const Option OPTIONS[] = {
+    {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the four MNIST files"},
+    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, "train on the first N images"},
+    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "test on the last N training images instead"},
+    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, "train on the images as they are"},
+    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "train in the order of the file"},
+    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, "times through the training images"},
+    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "images in a step"},
+    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; of onecycle the highest"},
+    {"", "momentum", "X", VALUE_NUMBER, IN(momentum), 0, 1, "if given, onecycle leaves it alone"},
+    {"", "weight-decay", "X", VALUE_NUMBER, IN(weight_decay), 0, 1000, "L2 penalty"},
+    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle"},
+    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, in networks that have it"},
+    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "of weights, order, augmentation, dropout"},
+    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation"},
+    {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it"},
+    {"Files", "load", "FILE", VALUE_TEXT, IN(load), 0, 0, "begin with these weights (safetensors)"},
+    {"", "save", "FILE", VALUE_TEXT, IN(save), 0, 0, "write the weights at the end"},
+    {"", "log", "FILE", VALUE_TEXT, IN(log), 0, 0, "write a row of csv after each epoch"},
+    {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, "test the weights of --load"},
+    {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "show the layers"},
+    {"Output", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, "only the last line"},
+    {"", "help", NULL, VALUE_NONE, IN(help), 0, 0, NULL},
+    {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, NULL},
+};
+enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
+_Static_assert(OPTION_COUNT <= 64, "TrainerOptions.given has a bit for each option");
+
+static const char *const SCHEDULES[] = {
+    [SCHEDULE_CONSTANT] = "constant", [SCHEDULE_STEP] = "step", [SCHEDULE_ONE_CYCLE] = "onecycle"};
+enum { SCHEDULE_COUNT = sizeof SCHEDULES / sizeof *SCHEDULES };
+
+TrainerOptions trainer_options_default(const TrainerApp *app)
+{
+    return (TrainerOptions){.data = "data/mnist",
+                            .epochs = app->epochs,
+                            .batch_size = app->batch_size,
+                            .lr = app->lr,
+                            .momentum = app->momentum,
+                            .weight_decay = app->weight_decay,
+                            .schedule = app->schedule,
+                            .dropout = app->dropout,
+                            .seed = 1,
+                            .runs = 1,
+                            .threads = weft_threads()};
+}
+
+/* ---- Parsing ---- */
+
+static bool parse_count(const Option *option, const char *text, int64_t *result)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || (double)value < option->low || (double)value > option->high) {
+        return weft_fail("--%s takes a whole number from %.0f to %.0f, not '%s'", option->name, option->low,
+                         option->high, text);
+    }
+    *result = value;
+    return true;
+}
+
+static bool parse_number(const Option *option, const char *text, double *result)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= option->low && value < option->high)) {
+        return weft_fail("--%s takes a number from %g to below %g, not '%s'", option->name, option->low, option->high,
+                         text);
+    }
+    *result = value;
+    return true;
+}
+
+static bool parse_schedule(const Option *option, const char *text, ScheduleKind *result)
+{
+    for (int kind = 0; kind < SCHEDULE_COUNT; kind++) {
+        if (strcmp(text, SCHEDULES[kind]) == 0) {
+            *result = (ScheduleKind)kind;
+            return true;
+        }
+    }
+    return weft_fail("--%s takes %s, not '%s'", option->name, option->help, text);
+}
+
+static bool parse_value(const Option *option, const char *text, TrainerOptions *options)
+{
+    void *member = (char *)options + option->offset;
+    switch (option->kind) {
+    case VALUE_NONE: return *(bool *)member = true;
+    case VALUE_COUNT: return parse_count(option, text, member);
+    case VALUE_NUMBER: return parse_number(option, text, member);
+    case VALUE_SCHEDULE: return parse_schedule(option, text, member);
+    case VALUE_TEXT:
+        if (*text == '\0') return weft_fail("--%s takes a %s, not ''", option->name, option->value);
+        *(const char **)member = text;
+        return true;
+    }
+    return false;
+}
+
+static const Option *find_option(const char *name, size_t length)
+{
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (strlen(OPTIONS[i].name) == length && memcmp(OPTIONS[i].name, name, length) == 0) return &OPTIONS[i];
+    }
+    return NULL;
+}
+
+/* Reads the option at argv[0] and returns how many arguments it took, 0 if it does not stand. */
+static int parse_option(TrainerOptions *options, int argc, char **argv)
+{
+    const char *name = argv[0] + 2, *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    const Option *option = find_option(name, length);
+    if (option == NULL) {
+        weft_fail("unknown option --%.*s", (int)length, name);
+        return 0;
+    }
+    options->given |= UINT64_C(1) << (option - OPTIONS);
+    if (option->kind == VALUE_NONE) {
+        if (equals) weft_fail("--%s takes no value", option->name);
+        return !equals && parse_value(option, NULL, options) ? 1 : 0;
+    }
+    if (equals) return parse_value(option, equals + 1, options) ? 1 : 0;
+    if (argc < 2 || strncmp(argv[1], "--", 2) == 0) {
+        weft_fail("--%s takes a value: --%s %s", option->name, option->name, option->value);
+        return 0;
+    }
+    return parse_value(option, argv[1], options) ? 2 : 0;
+}
+
+/* What the options ask for together. */
+static bool check_together(const TrainerOptions *options)
+{
+    if (options->eval && !options->load) return weft_fail("--eval needs --load FILE: the weights to test");
+    if (options->eval && (options->save || options->log || options->runs > 1)) {
+        return weft_fail("--eval trains nothing: it does not go with --%s",
+                         options->save ? "save" : options->log ? "log" : "runs");
+    }
+    if (options->save && options->runs > 1) return weft_fail("--save writes one file, --runs above 1 trains several");
+    return true;
+}
+
+bool trainer_options_parse(TrainerOptions *options, int argc, char **argv)
+{
+    for (int i = 1, taken; i < argc; i += taken) {
+        if (strncmp(argv[i], "--", 2) != 0) return weft_fail("'%s' is not an option", argv[i]);
+        taken = parse_option(options, argc - i, argv + i);
+        if (taken == 0) return false;
+    }
+    return options->help || options->version || check_together(options);
+}
+
+bool trainer_options_given(const TrainerOptions *options, const char *name)
+{
+    const Option *option = find_option(name, strlen(name));
+    return option != NULL && (options->given >> (option - OPTIONS) & 1) != 0;
+}
+
+/* ---- Help ---- */
+
+/* " [0.05]", or nothing where the option is off unless given. */
+static void print_default(FILE *file, const Option *option, const TrainerOptions *defaults)
+{
+    const void *member = (const char *)defaults + option->offset;
+    int64_t count = option->kind == VALUE_COUNT ? *(const int64_t *)member : 0;
+    const char *text = option->kind == VALUE_TEXT ? *(const char *const *)member : NULL;
+    if (option->kind == VALUE_COUNT && (double)count >= option->low) fprintf(file, " [%lld]", (long long)count);
+    if (option->kind == VALUE_NUMBER) fprintf(file, " [%g]", *(const double *)member);
+    if (option->kind == VALUE_SCHEDULE) fprintf(file, " [%s]", SCHEDULES[*(const ScheduleKind *)member]);
+    if (text) fprintf(file, " [%s]", text);
+}
+
+void trainer_options_help(FILE *file, const TrainerApp *app, const TrainerOptions *defaults)
+{
+    fprintf(file, "%s: %s\nusage: %s [--help] [--version] [OPTION VALUE | OPTION=VALUE]...      [default]\n", app->name,
+            app->about ? app->about : "trains a network", app->name);
+    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
+        if (option->help == NULL) continue;
+        char name[32];
+        snprintf(name, sizeof name, "--%s %s", option->name, option->value ? option->value : "");
+        fprintf(file, "%-10s%-19s%s", option->group, name, option->help);
+        print_default(file, option, defaults);
+        fprintf(file, "\n");
+    }
+}

@@ -1,0 +1,121 @@
+/* One pass over a loader, training or testing, and the list of what epochs measured. */
+#include <math.h>
+
+#include "apps/trainer.h"
+#include "apps/trainer_clock.h"
+#include "tensor/memory.h"
+
+/* A pass under way. Testing is a pass without an optimizer. */
+typedef struct Pass {
+    TrainPass given;
+    int64_t step, steps;        /* from 1 */
+    double loss;                /* summed over samples */
+    int64_t correct, samples;
+    double start;
+} Pass;
+
+static bool measure(Pass *pass, Tensor *output, Tensor *loss, const Batch *batch)
+{
+    if (loss == NULL) return false;
+    if (tensor_count(loss) != 1) {
+        return weft_fail("trainer: the criterion's result has %lld values, not 1", (long long)tensor_count(loss));
+    }
+    double value = tensor_item(loss);
+    if (!isfinite(value)) {
+        return weft_fail("the loss is %s at step %lld of %lld", isnan(value) ? "NaN" : "infinite",
+                         (long long)pass->step, (long long)pass->steps);
+    }
+    int64_t correct = op_count_correct(output, batch->labels);
+    if (correct < 0) return false;
+    pass->loss += value * (double)batch->count;
+    pass->correct += correct;
+    pass->samples += batch->count;
+    return true;
+}
+
+static bool learn(const TrainPass *given, Tensor *loss)
+{
+    if (given->schedule != NULL && !schedule_apply(given->schedule, given->optimizer, *given->step)) return false;
+    if (!backward(loss) || !optimizer_step(given->optimizer)) {
+        optimizer_clear(given->optimizer);
+        return false;
+    }
+    (*given->step)++;
+    return true;
+}
+
+static bool run_step(Pass *pass, const Batch *batch)
+{
+    Scope scope = scope_open();
+    Tensor *output = nn_forward(pass->given.model, batch->images);
+    Tensor *loss = pass->given.criterion(output, batch->labels);
+    bool ok = measure(pass, output, loss, batch) && (pass->given.optimizer == NULL || learn(&pass->given, loss));
+    scope_close(scope);
+    return ok;
+}
+
+static PassMetrics metrics_of(const Pass *pass)
+{
+    double samples = (double)pass->samples;
+    return (PassMetrics){.loss = pass->loss / samples,
+                         .accuracy = (double)pass->correct / samples,
+                         .seconds = trainer_clock() - pass->start,
+                         .samples = pass->samples};
+}
+
+static bool run_pass(PassMetrics *result, TrainPass given)
+{
+    Pass pass = {.given = given, .steps = loader_batches(given.loader), .start = trainer_clock()};
+    Batch batch;
+    while (loader_next(given.loader, &batch)) {
+        pass.step++;
+        if (!run_step(&pass, &batch)) return false;
+        *result = metrics_of(&pass);
+        if (given.progress != NULL && !given.progress(result, pass.step, pass.steps, given.context)) {
+            return weft_fail("interrupted");
+        }
+    }
+    return weft_error() == NULL;
+}
+
+bool trainer_train_with(PassMetrics *result, TrainPass pass)
+{
+    if (result == NULL || pass.model == NULL || pass.loader == NULL || pass.criterion == NULL ||
+        pass.optimizer == NULL) {
+        return weft_fail("trainer_train: result, model, loader, criterion or optimizer is NULL");
+    }
+    int64_t own_step = 0;
+    if (pass.step == NULL) pass.step = &own_step;
+    nn_train(pass.model);
+    return run_pass(result, pass);
+}
+
+bool trainer_test_with(PassMetrics *result, TestPass pass)
+{
+    if (result == NULL || pass.model == NULL || pass.loader == NULL || pass.criterion == NULL) {
+        return weft_fail("trainer_test: result, model, loader or criterion is NULL");
+    }
+    bool training = pass.model->training, recording = autograd_record(false);
+    nn_eval(pass.model);
+    bool ok = run_pass(result, (TrainPass){.model = pass.model,
+                                           .loader = pass.loader,
+                                           .criterion = pass.criterion,
+                                           .progress = pass.progress,
+                                           .context = pass.context});
+    if (training) nn_train(pass.model);
+    autograd_record(recording);
+    return ok;
+}
+
+bool metrics_add(Metrics *metrics, const EpochMetrics *epoch)
+{
+    if (!weft_grow(&metrics->epochs, &metrics->capacity, metrics->count + 1, sizeof *metrics->epochs)) return false;
+    metrics->epochs[metrics->count++] = *epoch;
+    return true;
+}
+
+void metrics_free(Metrics *metrics)
+{
+    weft_free(metrics->epochs);
+    *metrics = (Metrics){0};
+}

@@ -1,0 +1,33 @@
+/* What a training shows while it runs: a bar on a terminal, and a line for each epoch. Internal. */
+#ifndef WEFT_TRAINER_PROGRESS_H
+#define WEFT_TRAINER_PROGRESS_H
+
+#include "apps/trainer.h"
+
+/* Whoever trains sets the first part before each pass. */
+typedef struct TrainerDisplay {
+    int64_t run, runs, epoch, epochs; /* from 1 */
+    bool testing;
+    bool held_out; /* tests are on held-out training images */
+    bool quiet;    /* show neither bar nor lines */
+    /* What trainer_display_start found out about standard output. */
+    bool terminal, utf8, colour;
+    /* For the time left: what a pass took in the latest epoch that had one. */
+    double train_seconds, test_seconds;
+    double drawn;  /* when the bar was drawn last; 0: none is to be seen */
+    bool headed;   /* the names of the columns are out */
+} TrainerDisplay;
+
+void trainer_display_start(TrainerDisplay *display);
+/* Redraws the bar, in one write, if that was not done in the last tenth of a second. */
+void trainer_display_step(TrainerDisplay *display, const PassMetrics *so_far, int64_t step, int64_t steps);
+/* Takes the bar away: before anything else is printed. */
+void trainer_display_clear(TrainerDisplay *display);
+/* The line of an epoch; of several runs each has one line in all, which is not printed here. */
+void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch);
+
+/* "10,474", in the given buffer, which is returned. */
+enum { TRAINER_NUMBER = 32 };
+char *trainer_number(int64_t value, char text[TRAINER_NUMBER]);
+
+#endif

@@ -1,0 +1,145 @@
+/* One training of one network. */
+#include "apps/trainer_run.h"
+
+#include "nn/state.h"
+
+/* Of a test: it changes no result beyond the last bits of the loss, and keeps what is in memory at a time small. */
+enum { TEST_BATCH = 128 };
+/* The step schedule divides the rate by ten after each third of the epochs. */
+enum { STEP_PARTS = 3 };
+
+/* ---- Data ---- */
+
+bool trainer_session_load_data(TrainerSession *session)
+{
+    const TrainerOptions *options = &session->options;
+    bool held_out = options->validate > 0;
+    if (held_out || !options->eval) {
+        session->train_set = dataset_mnist(options->data, true);
+        if (session->train_set == NULL) return false;
+        session->train_count = dataset_count(session->train_set) - options->validate;
+        if (session->train_count < 1) {
+            return weft_fail("--validate %lld leaves none of %lld training images", (long long)options->validate,
+                             (long long)dataset_count(session->train_set));
+        }
+    }
+    session->test_set = held_out ? session->train_set : dataset_mnist(options->data, false);
+    if (session->test_set == NULL) return false;
+    session->test_first = held_out ? session->train_count : 0;
+    session->test_count = dataset_count(session->test_set) - session->test_first;
+    if (options->limit > 0 && options->limit < session->train_count) session->train_count = options->limit;
+    return true;
+}
+
+void trainer_session_free_data(TrainerSession *session)
+{
+    if (session->test_set != session->train_set) dataset_free(session->test_set);
+    dataset_free(session->train_set);
+    session->train_set = session->test_set = NULL;
+}
+
+/* ---- What a run needs ---- */
+
+Module *trainer_model(const TrainerSession *session, uint64_t seed)
+{
+    nn_seed(seed);
+    Module *model = session->app->model(session->options.dropout);
+    if (model == NULL) return weft_fail("the network could not be made");
+    if (session->options.load == NULL || nn_load(model, session->options.load)) return model;
+    nn_free(model);
+    return NULL;
+}
+
+static Schedule make_schedule(const TrainerSession *session, int64_t epoch_steps)
+{
+    const TrainerOptions *options = &session->options;
+    int64_t part = (options->epochs + STEP_PARTS - 1) / STEP_PARTS;
+    return (Schedule){.kind = options->schedule,
+                      .lr = options->lr,
+                      .step_size = part * epoch_steps,
+                      .total_steps = options->epochs * epoch_steps,
+                      .cycle_momentum = session->app->cycle_momentum && !trainer_options_given(options, "momentum")};
+}
+
+static Optimizer *make_optimizer(const Module *model, const TrainerOptions *options)
+{
+    TensorList parameters = {0};
+    Optimizer *optimizer = NULL;
+    if (nn_parameters(model, &parameters)) {
+        optimizer = optimizer_sgd(&parameters, options->lr, .momentum = options->momentum,
+                                  .weight_decay = options->weight_decay);
+    }
+    tensor_list_free(&parameters);
+    return optimizer;
+}
+
+static bool open_training(TrainerRun *run, const TrainerSession *session)
+{
+    const TrainerOptions *options = &session->options;
+    run->train = loader_new(session->train_set, options->batch_size, .shuffle = !options->no_shuffle, .seed = run->seed,
+                            .augmentation = options->no_augment ? (Augmentation){0} : session->app->augmentation,
+                            .mean = MNIST_MEAN, .deviation = MNIST_DEVIATION, .count = session->train_count);
+    if (run->train == NULL) return false;
+    run->schedule = make_schedule(session, loader_batches(run->train));
+    run->optimizer = make_optimizer(run->model, options);
+    return run->optimizer != NULL && schedule_check(&run->schedule);
+}
+
+bool trainer_run_open(TrainerRun *run, const TrainerSession *session, uint64_t seed)
+{
+    *run = (TrainerRun){.seed = seed, .model = trainer_model(session, seed)};
+    if (run->model == NULL) return false;
+    run->test = loader_new(session->test_set, TEST_BATCH, .mean = MNIST_MEAN, .deviation = MNIST_DEVIATION,
+                           .first = session->test_first, .count = session->test_count);
+    return run->test != NULL && (session->options.eval || open_training(run, session));
+}
+
+void trainer_run_close(TrainerRun *run)
+{
+    metrics_free(&run->metrics);
+    optimizer_free(run->optimizer);
+    loader_free(run->train);
+    loader_free(run->test);
+    nn_free(run->model);
+    *run = (TrainerRun){0};
+}
+
+/* ---- Passes ---- */
+
+static Criterion *criterion_of(const TrainerSession *session)
+{
+    return session->app->criterion ? session->app->criterion : op_nll_loss;
+}
+
+bool trainer_run_test(TrainerRun *run, TrainerSession *session, PassMetrics *result)
+{
+    session->display.testing = true;
+    loader_set_epoch(run->test, 0);
+    return trainer_test(result, run->model, run->test, criterion_of(session), session->progress, session);
+}
+
+static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
+{
+    EpochMetrics epoch = {.epoch = number};
+    session->display.epoch = number;
+    session->display.testing = false;
+    loader_set_epoch(run->train, number - 1);
+    if (!trainer_train(&epoch.train, run->model, run->train, criterion_of(session), run->optimizer, &run->schedule,
+                       &run->step, session->progress, session)) {
+        return false;
+    }
+    epoch.lr = optimizer_lr(run->optimizer);
+    if (!trainer_run_test(run, session, &epoch.test) || !metrics_add(&run->metrics, &epoch)) return false;
+    if (!trainer_log_row(&session->log, run->seed, &epoch)) return false;
+    trainer_display_epoch(&session->display, &epoch);
+    return true;
+}
+
+bool trainer_run_train(TrainerRun *run, TrainerSession *session)
+{
+    for (int64_t epoch = 1; epoch <= session->options.epochs; epoch++) {
+        if (!run_epoch(run, session, epoch)) return false;
+    }
+    session->display.epoch = 0;
+    return true;
+}

@@ -1,0 +1,44 @@
+/* One training of one network, from a seed to its last epoch. Internal. */
+#ifndef WEFT_TRAINER_RUN_H
+#define WEFT_TRAINER_RUN_H
+
+#include "apps/trainer_log.h"
+#include "apps/trainer_options.h"
+#include "apps/trainer_progress.h"
+
+/* What all runs of a program share. */
+typedef struct TrainerSession {
+    const TrainerApp *app;
+    TrainerOptions options;
+    Dataset *train_set, *test_set; /* test_set is train_set with held-out images; train_set NULL: nothing to train */
+    int64_t train_count;           /* the first images of train_set */
+    int64_t test_first, test_count;
+    TrainerDisplay display;
+    TrainerLog log;
+    TrainerProgress *progress;     /* of every pass; its context is the session */
+} TrainerSession;
+
+/* Reads the data that the options ask for. */
+bool trainer_session_load_data(TrainerSession *session) WEFT_CHECKED;
+void trainer_session_free_data(TrainerSession *session);
+
+typedef struct TrainerRun {
+    uint64_t seed;
+    Module *model;
+    Loader *test, *train;  /* train and optimizer are NULL where there is nothing to train */
+    Optimizer *optimizer;
+    Schedule schedule;
+    int64_t step;          /* the schedule's place */
+    Metrics metrics;
+} TrainerRun;
+
+/* Makes the network of a seed, with the weights of --load if there are any. NULL with an error. */
+Module *trainer_model(const TrainerSession *session, uint64_t seed);
+/* Makes all that a run needs. Close it even if that failed. */
+bool trainer_run_open(TrainerRun *run, const TrainerSession *session, uint64_t seed) WEFT_CHECKED;
+/* Trains and tests all epochs: log, lines and metrics. */
+bool trainer_run_train(TrainerRun *run, TrainerSession *session) WEFT_CHECKED;
+bool trainer_run_test(TrainerRun *run, TrainerSession *session, PassMetrics *result) WEFT_CHECKED;
+void trainer_run_close(TrainerRun *run);
+
+#endif
