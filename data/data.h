@@ -1,0 +1,97 @@
+/* Data sets in memory, and the loader that makes batches of them. */
+#ifndef WEFT_DATA_H
+#define WEFT_DATA_H
+
+#include "tensor/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Data sets ---- */
+
+/* Images of bytes, [count][channels][height][width], 0 to 255, with a label each; sides go up to 65,536. */
+typedef struct Dataset Dataset;
+
+/* An idx image file (magic 0x00000803) and its label file (0x00000801): MNIST and whatever comes in the same files.
+ * Type, dimensions, sizes, trailing bytes, equal counts and labels below `classes` are checked. NULL with an error that
+ * names the file and the offset. */
+Dataset *dataset_idx(const char *images_path, const char *labels_path, int classes);
+/* The training or the test files of a folder under MNIST's names (train-images-idx3-ubyte, t10k-images-idx3-ubyte,
+ * ...): images of 28 x 28 in 10 classes. The error says what to do: `make data`, or gunzip where only the .gz is
+ * there. */
+Dataset *dataset_mnist(const char *folder, bool train);
+/* Copies the caller's own arrays; labels are below `classes`, which is at most 256. */
+Dataset *dataset_from(const uint8_t *images, const uint8_t *labels, int64_t count, int64_t channels, int64_t height,
+                      int64_t width, int classes);
+/* Counted: loaders keep their data set, so it may be freed before them. */
+void dataset_free(Dataset *dataset);
+
+int64_t dataset_count(const Dataset *dataset);
+int dataset_classes(const Dataset *dataset);
+Shape dataset_image_shape(const Dataset *dataset); /* [channels, height, width] */
+const uint8_t *dataset_image(const Dataset *dataset, int64_t i); /* borrowed; NULL with an error if out of range */
+int dataset_label(const Dataset *dataset, int64_t i);            /* -1 with an error if out of range */
+
+/* ---- Augmentation: a random affine map of each training image, bilinear ---- */
+
+/* The image is scaled, sheared along its rows and rotated about its centre ((height - 1) / 2, (width - 1) / 2), then
+ * moved: as torchvision's RandomAffine, but for the bilinear default and numbers of our own. */
+typedef struct Augmentation {
+    double rotation;    /* degrees either way, uniform; up to 180 */
+    double translation; /* pixels either way, in x and in y, uniform, not whole numbers; up to 65,536 */
+    double scale;       /* 0.1: a factor uniform in [0.9, 1.1]; up to 0.9 */
+    double shear;       /* degrees either way, uniform; up to 80 */
+} Augmentation;         /* all zero: none */
+
+/* One image [height][width] of bytes mapped by the numbers that (key, index) name; outside is 0. Results are in the
+ * bytes' range, as Real, interpolated in steps of 1/256 pixel. The centre stays where it is but for the translation,
+ * so a centred disc rotates onto itself. Options must be in range; the loader checks its own. */
+void augment_image(const uint8_t *image, int64_t height, int64_t width, const Augmentation *augmentation,
+                   RandomKey key, int64_t index, Real *result);
+
+/* ---- Loader ---- */
+
+typedef struct Loader Loader;
+
+typedef struct LoaderOptions {
+    Dataset *dataset;
+    int64_t batch_size;
+    bool shuffle;
+    uint64_t seed;              /* of the order and the augmentation: image i of epoch e is always the same */
+    Augmentation augmentation;
+    double mean, deviation;     /* values are (byte / 255 - mean) / deviation; deviation 0: 1 */
+    int64_t first, count;       /* use images [first, first + count); count 0: all from first on */
+    char end;
+} LoaderOptions;
+enum { DATA_MAX_BYTE = 255 };
+#define MNIST_MEAN 0.1307
+#define MNIST_DEVIATION 0.3081
+
+/* loader_new(dataset, 128, .shuffle = true). NULL with an error if an option is out of range. Needs no scope. */
+#define loader_new(...) loader_with((LoaderOptions){__VA_ARGS__, .end = 0})
+Loader *loader_with(LoaderOptions options);
+void loader_free(Loader *loader);
+
+/* The loader owns the tensors until the next call; whoever wants one longer retains it, and then the next batch is a
+ * fresh one. */
+typedef struct Batch {
+    Tensor *images;         /* [N, C, H, W]; the last batch of an epoch may be smaller */
+    Tensor *labels;         /* [N] */
+    const int64_t *indices; /* of the images in the data set */
+    int64_t count;          /* N */
+} Batch;
+
+/* The next batch; false at the end of the epoch, or on failure: weft_error() tells which. The call after the end
+ * starts the next epoch, in a new order if shuffled. An epoch covers every image once. */
+bool loader_next(Loader *loader, Batch *batch);
+/* Goes to the start of an epoch (0 is the first). The same seed and epoch give the same batches, for any number of
+ * threads; the augmentation of an image does not depend on the batch size either. */
+void loader_set_epoch(Loader *loader, int64_t epoch);
+int64_t loader_count(const Loader *loader);   /* images in an epoch */
+int64_t loader_batches(const Loader *loader); /* batches in an epoch */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
