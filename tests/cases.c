@@ -282,23 +282,23 @@ bool case_parse(Case *result, const char *text, int64_t n)
     return result->input_count > 0 && find_op(result->op);
 }
 
+/* Whole numbers below `classes`, rounded down from the hash. */
+static Tensor *labels_tensor(const CaseInput *input, uint32_t stream)
+{
+    Tensor *t = tensor_zeros(input->shape);
+    for (int64_t k = 0; k < tensor_count(t); k++)
+        tensor_set(t, AT(k), floor((test_number(stream, k) + 1) / 2 * (double)input->classes));
+    return t;
+}
+
 Tensor *case_input(const Case *c, int i)
 {
     const CaseInput *input = &c->inputs[i];
     if (input->none) return TENSOR_NONE;
-    Tensor *t = tensor_zeros(input->shape);
-    Real *values = t ? test_values(t) : NULL;
-    if (!values) return NULL;
-    int64_t count = tensor_count(t);
-    for (int64_t k = 0; k < count; k++) {
-        double h = test_number((uint32_t)i, k);
-        values[k] = (Real)(float)(input->classes ? floor((h + 1) / 2 * (double)input->classes)
-                                                 : input->offset + input->scale * h);
-    }
-    bool written = tensor_write(t, values, count);
-    free(values);
+    if (input->classes) return labels_tensor(input, (uint32_t)i);
+    Tensor *t = test_tensor_near(input->shape, (uint32_t)i, input->scale, input->offset);
     tensor_set_requires_grad(t, input->wants_grad);
-    return written ? t : NULL;
+    return t;
 }
 
 Tensor *case_output_grad(Shape shape)

@@ -130,16 +130,20 @@ double test_number(uint32_t stream, int64_t i)
     return ldexp((double)bits, -23) - 1;
 }
 
-Tensor *test_tensor(Shape shape, uint32_t stream, double scale)
+Tensor *test_tensor_near(Shape shape, uint32_t stream, double scale, double offset)
 {
     int64_t count = shape_count(shape);
     Real *values = count < 0 ? NULL : malloc((size_t)count * sizeof *values);
     if (!values) return weft_fail("test_tensor: bad shape or no memory");
-    for (int64_t i = 0; i < count; i++)
-        values[i] = (Real)(scale * test_number(stream, i));
+    for (int64_t i = 0; i < count; i++) values[i] = (Real)(float)(offset + scale * test_number(stream, i));
     Tensor *t = tensor_from(shape, values);
     free(values);
     return t;
+}
+
+Tensor *test_tensor(Shape shape, uint32_t stream, double scale)
+{
+    return test_tensor_near(shape, stream, scale, 0);
 }
 
 Real *test_values(const Tensor *t)
@@ -215,8 +219,7 @@ static void remove_folder(const char *path)
 static bool selected(const Test *test, char **parts, int count)
 {
     bool found = count == 0;
-    for (int i = 0; i < count; i++)
-        found |= strstr(test->name, parts[i]) || strstr(test->file, parts[i]);
+    for (int i = 0; i < count; i++) found |= strstr(test->name, parts[i]) || strstr(test->file, parts[i]);
     return found;
 }
 

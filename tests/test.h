@@ -80,10 +80,11 @@ bool test_failed(void);
 /* The path of a file in a folder of this test's own, which is removed afterwards. Valid until the next call. */
 const char *test_path(const char *name);
 
-/* Number i of a stream of numbers in [-1, 1), multiples of 2^-23 and so exact in float: an integer hash that
- * tests/golden/make.py shares. test_tensor fills a tensor with scale times them. */
+/* Number i of a stream of numbers in [-1, 1): an integer hash that tests/golden/make.py shares. test_tensor is a tensor
+ * of scale times them, test_tensor_near of offset plus that, rounded to float so that both precisions agree. */
 double test_number(uint32_t stream, int64_t i);
 Tensor *test_tensor(Shape shape, uint32_t stream, double scale);
+Tensor *test_tensor_near(Shape shape, uint32_t stream, double scale, double offset);
 /* A copy of all values, row-major, freed with free(); NULL, and the test failed, if that is impossible. */
 Real *test_values(const Tensor *t);
 
