@@ -7,22 +7,10 @@
 #ifndef WEFT_KERNELS_STATISTICS_H
 #define WEFT_KERNELS_STATISTICS_H
 
+#include "tensor/kernels/batch_norm.h"
 #include "tensor/kernels/vector.h"
 
 enum { PLANE_CHAINS = 4 };
-
-/* Kept as [groups][C] of these, which is [groups][C][2] Reals. */
-typedef struct GroupStatistics {
-    Real mean;    /* over the group's samples and the plane */
-    Real squares; /* sum of squared deviations from the mean */
-} GroupStatistics;
-
-/* How many of a group's 16 lanes are samples, the rest being spare. */
-static inline int valid_in_group(int64_t samples, int64_t group)
-{
-    const int64_t rest = samples - group * WEFT_LANES;
-    return rest < WEFT_LANES ? (int)rest : WEFT_LANES;
-}
 
 /* Vector number `part` of a group with its spare lanes cleared. */
 VINLINE V clear_spare(V value, int part, int valid)
@@ -30,7 +18,7 @@ VINLINE V clear_spare(V value, int part, int valid)
     static const LaneInt numbers[WEFT_LANES] __attribute__((aligned(64))) = {0, 1, 2,  3,  4,  5,  6,  7,
                                                                              8, 9, 10, 11, 12, 13, 14, 15};
     typedef I Memory __attribute__((may_alias));
-    return vselect(*(const Memory *)(numbers + part * VWIDTH) < (LaneInt)valid, value, vset(0));
+    return (V)((U)value & (U)(*(const Memory *)(numbers + part * VWIDTH) < (LaneInt)valid));
 }
 
 VINLINE V fold_chains(const V chains[PLANE_CHAINS])

@@ -1,0 +1,162 @@
+/* Each pass reads and writes every value once: it is memory that bounds them. */
+#include "tensor/kernels/batch_norm.h"
+
+#include "tensor/kernels/kernels.h"
+#include "tensor/kernels/mask.h"
+#include "tensor/kernels/statistics.h"
+#include "tensor/parallel.h"
+
+/* Values of a plane's lanes that are worth a thread of their own. */
+enum { PASS_GRAIN = 1 << 14 };
+
+typedef struct Pass {
+    const Real *x, *y_grad;
+    Real *out;
+    GroupStatistics *statistics;
+    GroupGradients *sums;
+    const ChannelMap *channels;
+    Dropped dropped;
+    BatchNormShape shape;
+} Pass;
+
+/* One channel of one group: where its plane begins, and which elements of a sample those are. */
+typedef struct Plane {
+    int64_t index, offset, first;
+    const Real *mask; /* the group's */
+    ChannelMap channel;
+    int valid;
+} Plane;
+
+static Plane plane_of(const Pass *pass, int64_t index)
+{
+    const int64_t channels = pass->shape.channels, area = pass->shape.area;
+    const int64_t group = index / channels, channel = index % channels;
+    return (Plane){
+        .index = index,
+        .offset = index * area * WEFT_LANES,
+        .first = channel * area,
+        .mask = pass->dropped.mask ? pass->dropped.mask + group * dropout_mask_words(channels * area) * WEFT_LANES : 0,
+        .channel = pass->channels ? pass->channels[channel] : (ChannelMap){0},
+        .valid = valid_in_group(pass->shape.samples, group),
+    };
+}
+
+static void run(const Pass *pass, ParallelBody *body)
+{
+    const int64_t groups = (pass->shape.samples + WEFT_LANES - 1) / WEFT_LANES;
+    parallel_for(groups * pass->shape.channels, 1 + PASS_GRAIN / (pass->shape.area * WEFT_LANES), body, (void *)pass);
+}
+
+/* ---- Statistics ---- */
+
+static void statistics_range(int64_t begin, int64_t end, int thread, void *context)
+{
+    (void)thread;
+    const Pass *pass = context;
+    for (int64_t i = begin; i < end; i++) {
+        const Plane plane = plane_of(pass, i);
+        pass->statistics[i] = plane_statistics(pass->x + plane.offset, pass->shape.area, plane.valid);
+    }
+}
+
+void KERNEL(batch_norm_statistics)(GroupStatistics *statistics, const Real *x, const BatchNormShape *shape)
+{
+    run(&(Pass){.statistics = statistics, .x = x, .shape = *shape}, statistics_range);
+}
+
+/* ---- Forward ---- */
+
+/* The value of an element after dropout, if there is any. */
+VINLINE V after_dropout(const Pass *pass, const Plane *plane, int64_t i, int part, V value)
+{
+    if (!plane->mask) return value;
+    const int64_t element = plane->first + i;
+    return mask_apply(mask_word(plane->mask, element, part), element, value, pass->dropped.scale);
+}
+
+static void forward_range(int64_t begin, int64_t end, int thread, void *context)
+{
+    (void)thread;
+    const Pass *pass = context;
+    for (int64_t index = begin; index < end; index++) {
+        const Plane plane = plane_of(pass, index);
+        const V scale = vset(plane.channel.scale), shift = vset(plane.channel.shift);
+        const Real *x = pass->x + plane.offset;
+        Real *y = pass->out + plane.offset;
+        for (int64_t i = 0; i < pass->shape.area; i++)
+            for (int p = 0; p < VPARTS; p++, x += VWIDTH, y += VWIDTH)
+                vstore(y, after_dropout(pass, &plane, i, p, vfma(vload(x) - plane.channel.mean, scale, shift)));
+    }
+}
+
+void KERNEL(batch_norm)(Real *y, const Real *x, const ChannelMap *channels, Dropped dropped,
+                        const BatchNormShape *shape)
+{
+    run(&(Pass){.out = y, .x = x, .channels = channels, .dropped = dropped, .shape = *shape}, forward_range);
+}
+
+/* ---- Backward ---- */
+
+/* As plane_sums (tensor/kernels/statistics.h), of the gradient. */
+VINLINE GroupGradients plane_gradients(const Pass *pass, const Plane *plane)
+{
+    V sum[VPARTS], product[VPARTS];
+    for (int p = 0; p < VPARTS; p++) {
+        const Real *x = pass->x + plane->offset + p * VWIDTH, *grad = pass->y_grad + plane->offset + p * VWIDTH;
+        V a[PLANE_CHAINS] = {0}, b[PLANE_CHAINS] = {0};
+        for (int64_t i = 0; i < pass->shape.area; i += PLANE_CHAINS) {
+#pragma GCC unroll 4
+            for (int c = 0; c < PLANE_CHAINS; c++) {
+                if (i + c >= pass->shape.area) break;
+                const V g = after_dropout(pass, plane, i + c, p, vload(grad + (i + c) * WEFT_LANES));
+                a[c] += g;
+                b[c] = vfma(g, vload(x + (i + c) * WEFT_LANES) - plane->channel.mean, b[c]);
+            }
+        }
+        sum[p] = clear_spare(fold_chains(a), p, plane->valid);
+        product[p] = clear_spare(fold_chains(b), p, plane->valid);
+    }
+    return (GroupGradients){vfold(sum), vfold(product)};
+}
+
+static void sums_range(int64_t begin, int64_t end, int thread, void *context)
+{
+    (void)thread;
+    const Pass *pass = context;
+    for (int64_t i = begin; i < end; i++) {
+        const Plane plane = plane_of(pass, i);
+        pass->sums[i] = plane_gradients(pass, &plane);
+    }
+}
+
+void KERNEL(batch_norm_sums)(GroupGradients *sums, const Real *x, const Real *y_grad, const ChannelMap *channels,
+                             Dropped dropped, const BatchNormShape *shape)
+{
+    run(&(Pass){.sums = sums, .x = x, .y_grad = y_grad, .channels = channels, .dropped = dropped, .shape = *shape},
+        sums_range);
+}
+
+static void grad_range(int64_t begin, int64_t end, int thread, void *context)
+{
+    (void)thread;
+    const Pass *pass = context;
+    for (int64_t index = begin; index < end; index++) {
+        const Plane plane = plane_of(pass, index);
+        const V scale = vset(plane.channel.scale), shift = vset(plane.channel.shift), slope = vset(plane.channel.slope);
+        const Real *x = pass->x + plane.offset, *y_grad = pass->y_grad + plane.offset;
+        Real *x_grad = pass->out + plane.offset;
+        for (int64_t i = 0; i < pass->shape.area; i++)
+            for (int p = 0; p < VPARTS; p++, x += VWIDTH, y_grad += VWIDTH, x_grad += VWIDTH) {
+                const V g = after_dropout(pass, &plane, i, p, vload(y_grad));
+                const V dx = vfma(vload(x) - plane.channel.mean, slope, vfma(g, scale, shift));
+                vstore(x_grad, clear_spare(dx, p, plane.valid));
+            }
+    }
+}
+
+void KERNEL(batch_norm_grad)(Real *x_grad, const Real *x, const Real *y_grad, const ChannelMap *channels,
+                             Dropped dropped, const BatchNormShape *shape)
+{
+    run(&(Pass){.out = x_grad, .x = x, .y_grad = y_grad, .channels = channels, .dropped = dropped, .shape = *shape},
+        grad_range);
+}
