@@ -47,6 +47,13 @@ typedef LaneBits U __attribute__((vector_size(VBYTES)));
 #define VEACH_LANE _Pragma("GCC unroll 1")
 #endif
 
+/* Heads a loop of at most 16 turns over vectors that are to stay in registers. */
+#ifdef __clang__
+#define VUNROLL _Pragma("clang loop unroll(full)")
+#else
+#define VUNROLL _Pragma("GCC unroll 16")
+#endif
+
 /* Loads and stores VWIDTH values; the address is a multiple of VBYTES. */
 VINLINE V vload(const Real *from)
 {
@@ -66,10 +73,17 @@ VINLINE V vset(Real value)
     return value - (V){0};
 }
 
+/* Whether vfma rounds once. */
+#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA)
+#define VFUSED 1
+#else
+#define VFUSED 0
+#endif
+
 /* a * b + c, rounded once; rounded twice on x86 without FMA. */
 VINLINE V vfma(V a, V b, V c)
 {
-#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA)
+#if VFUSED
     V result;
     VEACH_LANE
     for (int i = 0; i < VWIDTH; i++) {
