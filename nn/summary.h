@@ -9,8 +9,17 @@ extern "C" {
 #endif
 
 /* Runs the module once in evaluation mode on zeros of `input` (a whole batch, [1, 1, 28, 28], say) and prints a row for
- * each layer called, in order; a module with children of its own is not a row, what it calls is. The module's mode,
- * random streams and buffers are as before. False with an error if the forward fails or a write to the file does. */
+ * each layer called, in order: a module with children of its own is not a row, what it calls is, and what is called
+ * twice is two. A row shows the layer's type and number, the shape of its result (the batch as -1), the values in its
+ * parameters, their share of all, and mult-adds.
+ *
+ * The totals count each parameter once. Sizes are torchsummary's: of the values of one sample's input, of all rows'
+ * results and as many gradients, and of the parameters, in units of 2^20 bytes. Mult-adds are torchinfo's: for a
+ * convolution, each of its parameters at each place of its result; for any other layer, each of its parameters once.
+ * Like sizes they are those of one sample, whatever the batch.
+ *
+ * The module's mode, random streams and buffers are as before. False with an error if the forward fails or a write to
+ * the file does. */
 bool nn_summary(Module *module, Shape input, FILE *file) WEFT_CHECKED;
 
 #ifdef __cplusplus
