@@ -1,0 +1,437 @@
+/* The tensor: making, reading and writing, scopes and references, errors, counters, printing. */
+#include "tensor/tensor.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "autograd/node.h"
+#include "tensor/kernels/kernels.h"
+#include "tensor/list.h"
+#include "tests/test.h"
+
+/* ---- Making ---- */
+
+TEST(tensor_from_is_row_major)
+{
+    Real values[24], back[24];
+    for (int i = 0; i < 24; i++) values[i] = (Real)i;
+    Tensor *t = tensor_from(SHAPE(2, 3, 4), values);
+    CHECK(t);
+    values[0] = 99; /* copied */
+    CHECK_CLOSE(tensor_get(t, AT(0, 0, 0)), 0, 0);
+    CHECK_CLOSE(tensor_get(t, AT(1, 2, 3)), 23, 0);
+    CHECK_CLOSE(tensor_get(t, AT(1, 0, 2)), 14, 0);
+    CHECK_EQUAL(tensor_count(t), 24);
+    CHECK_EQUAL(tensor_size(t, -1), 4);
+    CHECK_EQUAL(tensor_size(t, 0), 2);
+    values[0] = 0;
+    CHECK(tensor_read(t, back, 24));
+    CHECK_EQUAL_BITS(back, values, 24);
+}
+
+TEST(tensor_zeros_and_full)
+{
+    Tensor *zeros = tensor_zeros(SHAPE(3, 5)), *full = tensor_full(SCALAR, 2.5);
+    for (int64_t i = 0; i < 15; i++) CHECK_CLOSE(tensor_get(zeros, AT(i / 5, i % 5)), 0, 0);
+    CHECK_CLOSE(tensor_item(full), 2.5, 0);
+    CHECK_CLOSE(tensor_get(full, SCALAR), 2.5, 0);
+    CHECK_EQUAL(tensor_count(full), 1);
+    CHECK_EQUAL(tensor_shape(full).rank, 0);
+}
+
+TEST(tensor_random_values_follow_key_and_bounds)
+{
+    RandomKey key = {.seed = 3, .stream = 4};
+    Tensor *u = tensor_uniform(SHAPE(100, 100), -2, 6, key), *again = tensor_uniform(SHAPE(10000), -2, 6, key);
+    Real *a = test_values(u), *b = test_values(again);
+    CHECK_EQUAL_BITS(a, b, 10000);
+    double mean = 0, square = 0;
+    for (int i = 0; i < 10000; i++) {
+        CHECK(a[i] >= -2 && a[i] <= 6);
+        mean += (double)a[i] / 10000;
+    }
+    CHECK_CLOSE(mean, 2, 0.05);
+    free(a);
+    free(b);
+    Real *normal = test_values(tensor_normal(SHAPE(10000), 5, 3, key));
+    CHECK(normal);
+    mean = 0;
+    for (int i = 0; i < 10000; i++) mean += (double)normal[i] / 10000;
+    for (int i = 0; i < 10000; i++) square += pow((double)normal[i] - mean, 2) / 10000;
+    CHECK_CLOSE(mean, 5, 0.03);
+    CHECK_CLOSE(sqrt(square), 3, 0.03);
+    free(normal);
+}
+
+TEST(tensor_refuses_bad_shapes)
+{
+    CHECK(!tensor_zeros(SHAPE(2, 0)));
+    CHECK_ERROR("[2, 0]");
+    CHECK(!tensor_zeros(SHAPE(-1)));
+    CHECK_ERROR("[-1]");
+    CHECK(!tensor_zeros(SHAPE(INT64_MAX, 2)));
+    CHECK_ERROR("9223372036854775807");
+    CHECK(!tensor_zeros(SHAPE(INT64_MAX / 64, 4)));
+    CHECK_ERROR("");
+    CHECK(!tensor_zeros((Shape){.rank = 7}));
+    CHECK_ERROR("");
+    CHECK(!tensor_from(SHAPE(2), NULL));
+    CHECK_ERROR("tensor_from");
+    CHECK_EQUAL(shape_count(SHAPE(3, 0)), -1);
+    CHECK_EQUAL(shape_count(SHAPE(INT64_MAX, INT64_MAX)), -1);
+    CHECK_EQUAL(shape_count(SHAPE(1, 2, 3, 4, 5, 6)), 720);
+    CHECK_EQUAL(shape_count(SCALAR), 1);
+}
+
+TEST(shape_text_and_equal)
+{
+    char text[SHAPE_TEXT];
+    CHECK_TEXT(shape_text(SHAPE(128, 1, 28, 28), text), "[128, 1, 28, 28]");
+    CHECK_TEXT(shape_text(SCALAR, text), "[]");
+    CHECK(shape_equal(SHAPE(2, 3), SHAPE(2, 3)));
+    CHECK(!shape_equal(SHAPE(2, 3), SHAPE(3, 2)));
+    CHECK(!shape_equal(SHAPE(2, 3), SHAPE(2, 3, 1)));
+}
+
+/* ---- Values ---- */
+
+TEST(tensor_access_out_of_range_is_an_error)
+{
+    Tensor *t = tensor_zeros(SHAPE(2, 3));
+    CHECK(isnan(tensor_get(t, AT(2, 0))));
+    CHECK_ERROR("[2, 3]");
+    CHECK(isnan(tensor_get(t, AT(0, -1))));
+    CHECK_ERROR("[0, -1]");
+    CHECK(isnan(tensor_get(t, AT(1))));
+    CHECK_ERROR("[1]");
+    CHECK(!tensor_set(t, AT(0, 3), 1));
+    CHECK_ERROR("[0, 3]");
+    CHECK(isnan(tensor_item(t)));
+    CHECK_ERROR("tensor_item");
+    Real values[7] = {0};
+    CHECK(!tensor_read(t, values, 7));
+    CHECK_ERROR("7");
+    CHECK(!tensor_write(t, values, 5));
+    CHECK_ERROR("5");
+    CHECK_EQUAL(tensor_size(t, 2), -1);
+    CHECK_ERROR("dimension 2");
+    CHECK(!tensor_copy(t, tensor_zeros(SHAPE(3, 2))));
+    CHECK_ERROR("[3, 2]");
+}
+
+TEST(tensor_functions_take_null)
+{
+    Real value = 0;
+    CHECK_EQUAL(tensor_count(NULL), 0);
+    CHECK_EQUAL(tensor_shape(NULL).rank, 0);
+    CHECK(isnan(tensor_get(NULL, AT(0))));
+    CHECK(isnan(tensor_item(NULL)));
+    CHECK(!tensor_read(NULL, &value, 1));
+    CHECK(!tensor_write(NULL, &value, 1));
+    CHECK(!tensor_set(NULL, AT(0), 1));
+    CHECK(!tensor_copy(NULL, NULL));
+    CHECK(!tensor_retain(NULL));
+    CHECK(!tensor_detach(NULL));
+    CHECK(!tensor_grad(NULL));
+    CHECK(!tensor_requires_grad(NULL));
+    CHECK(!tensor_print(stdout, NULL));
+    tensor_release(NULL);
+    tensor_clear_grad(NULL);
+    tensor_keep_grad(NULL);
+    weft_error_clear();
+}
+
+TEST(tensor_writes_count_versions_and_are_shared)
+{
+    Tensor *t = tensor_zeros(SHAPE(2, 2)), *same = tensor_detach(t);
+    int64_t version = tensor_version(t);
+    CHECK(tensor_set(t, AT(1, 0), 7));
+    CHECK_EQUAL(tensor_version(t), version + 1);
+    CHECK_EQUAL(tensor_version(same), version + 1);
+    CHECK_CLOSE(tensor_get(same, AT(1, 0)), 7, 0);
+    CHECK(tensor_write(same, (Real[]){1, 2, 3, 4}, 4));
+    CHECK_EQUAL(tensor_version(t), version + 2);
+    CHECK_CLOSE(tensor_get(t, AT(1, 1)), 4, 0);
+    Tensor *other = tensor_zeros(SHAPE(2, 2));
+    CHECK(tensor_copy(other, t));
+    CHECK_CLOSE(tensor_get(other, AT(0, 1)), 2, 0);
+    CHECK(tensor_set(other, AT(0, 1), 9));
+    CHECK_CLOSE(tensor_get(t, AT(0, 1)), 2, 0);
+}
+
+/* get, set, read, write, copy and print tell nothing of the layout; spare lanes follow every write. */
+static void check_layout_is_invisible(int64_t samples)
+{
+    const Shape shape = SHAPE(samples, 3, 2);
+    Tensor *plain = test_tensor(shape, 1, 1), *lanes = op_to_lanes(plain);
+    CHECK(lanes && lanes != plain && layout_is_lanes(lanes) && !layout_is_lanes(plain));
+    CHECK(shape_equal(tensor_shape(lanes), shape));
+    int64_t count = tensor_count(plain);
+    Real *a = test_values(plain), *b = test_values(lanes);
+    CHECK_EQUAL_BITS(a, b, count);
+    for (int64_t n = 0; n < samples; n++) CHECK_CLOSE(tensor_get(lanes, AT(n, 2, 1)), tensor_get(plain, AT(n, 2, 1)), 0);
+    Shape last = AT(samples - 1, 1, 0);
+    CHECK(tensor_set(lanes, last, 0.5) && tensor_set(plain, last, 0.5));
+    CHECK(layout_spare_is_right(lanes));
+    CHECK(tensor_read(lanes, b, count) && tensor_read(plain, a, count));
+    CHECK_EQUAL_BITS(a, b, count);
+    for (int64_t i = 0; i < count; i++) a[i] = (Real)test_number(2, i);
+    CHECK(tensor_write(lanes, a, count));
+    CHECK(layout_spare_is_right(lanes));
+    CHECK(tensor_copy(plain, lanes));
+    CHECK(tensor_read(plain, b, count));
+    CHECK_EQUAL_BITS(a, b, count);
+    Tensor *back = op_to_plain(lanes);
+    CHECK(back && !layout_is_lanes(back));
+    CHECK(tensor_read(back, b, count));
+    CHECK_EQUAL_BITS(a, b, count);
+    CHECK(tensor_copy(lanes, test_tensor(shape, 3, 1)));
+    CHECK(layout_spare_is_right(lanes));
+    free(a);
+    free(b);
+}
+
+TEST(layout_is_invisible)
+{
+    static const int64_t batches[] = {1, 2, 15, 16, 17, 32, 33};
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) check_layout_is_invisible(batches[i]);
+}
+
+TEST(conversions_are_counted_and_rank_one_needs_none)
+{
+    Tensor *vector = test_tensor(SHAPE(17), 1, 1), *matrix = test_tensor(SHAPE(17, 2), 1, 1);
+    int64_t before = weft_counters().conversions;
+    CHECK(op_to_lanes(vector) == vector && op_to_plain(vector) == vector);
+    CHECK(op_to_plain(matrix) == matrix);
+    CHECK_EQUAL(weft_counters().conversions, before);
+    Tensor *lanes = op_to_lanes(matrix);
+    CHECK(op_to_lanes(lanes) == lanes);
+    CHECK_EQUAL(weft_counters().conversions, before + 1);
+}
+
+/* ---- Scopes and references ---- */
+
+TEST(scope_frees_what_nobody_kept)
+{
+    WeftCounters before = weft_counters();
+    Scope scope = scope_open();
+    Tensor *kept = tensor_retain(tensor_zeros(SHAPE(1000)));
+    tensor_zeros(SHAPE(1000));
+    CHECK_EQUAL(weft_counters().tensors, before.tensors + 2);
+    CHECK(weft_counters().bytes >= before.bytes + 2000 * (int64_t)sizeof(Real));
+    scope_close(scope);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors + 1);
+    CHECK(tensor_set(kept, AT(999), 1));
+    tensor_release(kept);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors);
+    CHECK_EQUAL(weft_counters().bytes, before.bytes);
+}
+
+/* Returns with its scope open, as a function that gives up early would. */
+static void leave_scope_open(void)
+{
+    scope_open();
+    tensor_zeros(SHAPE(3));
+}
+
+TEST(scope_close_heals_early_returns)
+{
+    WeftCounters before = weft_counters();
+    Scope outer = scope_open();
+    leave_scope_open();
+    leave_scope_open();
+    Scope inner = scope_open();
+    scope_close(outer);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors);
+    Tensor *t = tensor_zeros(SHAPE(2)); /* belongs to the test's own scope */
+    scope_close(inner);                 /* was closed with the outer one */
+    CHECK_CLOSE(tensor_get(t, AT(1)), 0, 0);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors + 1);
+}
+
+TEST(scope_return_hands_over)
+{
+    WeftCounters before = weft_counters();
+    Scope outer = scope_open();
+    Scope inner = scope_open();
+    tensor_zeros(SHAPE(3));
+    Tensor *t = scope_return(inner, tensor_full(SHAPE(2), 5));
+    CHECK_CLOSE(tensor_get(t, AT(1)), 5, 0);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors + 1);
+    scope_close(outer);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors);
+    CHECK(!scope_return(scope_open(), NULL));
+}
+
+TEST(scope_adopt_owns_a_reference)
+{
+    WeftCounters before = weft_counters();
+    Scope scope = scope_open();
+    Scope inner = scope_open();
+    Tensor *t = tensor_retain(tensor_zeros(SHAPE(3)));
+    scope_close(inner);
+    CHECK(scope_adopt(t) == t);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors + 1);
+    scope_close(scope);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors);
+}
+
+typedef struct OtherThread {
+    bool made, adopted, clean, recording;
+    char message[256];
+} OtherThread;
+
+/* A thread of its own has no scope open, no error on record, and records. */
+static void *run_other_thread(void *context)
+{
+    OtherThread *other = context;
+    other->clean = weft_error() == NULL;
+    other->recording = autograd_is_recording();
+    other->made = tensor_zeros(SHAPE(2)) != NULL;
+    if (weft_error()) snprintf(other->message, sizeof other->message, "%s", weft_error());
+    Scope scope = scope_open();
+    other->adopted = tensor_zeros(SHAPE(2)) != NULL;
+    scope_close(scope);
+    return NULL;
+}
+
+TEST(scopes_errors_and_recording_belong_to_a_thread)
+{
+    OtherThread other = {0};
+    pthread_t thread;
+    weft_fail("this thread's own");
+    autograd_record(false);
+    CHECK(pthread_create(&thread, NULL, run_other_thread, &other) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(other.clean && other.recording && other.adopted);
+    CHECK(!other.made);
+    CHECK(strstr(other.message, "scope"));
+    CHECK_ERROR("this thread's own");
+    CHECK(!autograd_is_recording());
+}
+
+TEST(tensor_list_retains)
+{
+    WeftCounters before = weft_counters();
+    TensorList list = {0};
+    Scope scope = scope_open();
+    for (int i = 0; i < 100; i++) CHECK(tensor_list_add(&list, tensor_full(SCALAR, i)));
+    CHECK(!tensor_list_add(&list, NULL));
+    weft_error_clear();
+    scope_close(scope);
+    CHECK_EQUAL(list.count, 100);
+    CHECK_CLOSE(tensor_item(list.items[77]), 77, 0);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors + 100);
+    tensor_list_free(&list);
+    CHECK_EQUAL(weft_counters().tensors, before.tensors);
+    CHECK_EQUAL(list.count, 0);
+    CHECK(tensor_list_add(&list, tensor_zeros(SCALAR)));
+    tensor_list_free(&list);
+}
+
+TEST(peak_bytes_are_the_most_at_a_time)
+{
+    weft_counters_reset_peak();
+    int64_t before = weft_counters().bytes;
+    for (int i = 0; i < 3; i++) {
+        Scope scope = scope_open();
+        tensor_zeros(SHAPE(1000));
+        tensor_zeros(SHAPE(3000));
+        scope_close(scope);
+    }
+    int64_t peak = weft_counters().peak_bytes - before;
+    CHECK(peak >= 4000 * (int64_t)sizeof(Real) && peak < 5000 * (int64_t)sizeof(Real));
+    weft_counters_reset_peak();
+    CHECK_EQUAL(weft_counters().peak_bytes, weft_counters().bytes);
+}
+
+/* ---- Errors ---- */
+
+TEST(first_error_stays)
+{
+    CHECK(!weft_error());
+    CHECK(!weft_fail("first: %d and %s", 1, "one"));
+    weft_fail("second");
+    CHECK_TEXT(weft_error(), "first: 1 and one");
+    weft_error_clear();
+    CHECK(!weft_error());
+    weft_fail("third");
+    CHECK_ERROR("third");
+}
+
+TEST(long_errors_are_cut)
+{
+    char text[5000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    weft_fail("%s", text);
+    CHECK(strlen(weft_error()) >= 200 && strlen(weft_error()) < sizeof text - 1);
+    CHECK_ERROR("xxxx");
+}
+
+/* ---- The process ---- */
+
+TEST(thread_count_is_checked)
+{
+    CHECK(weft_threads() >= 1);
+    CHECK(!weft_set_threads(0));
+    CHECK_ERROR("0");
+    CHECK(!weft_set_threads(-3));
+    CHECK_ERROR("-3");
+    CHECK(weft_set_threads(3));
+    CHECK_EQUAL(weft_threads(), weft_has_openmp() ? 3 : 1);
+}
+
+TEST(isa_is_the_first_table)
+{
+    const Kernels *const *tables = weft_kernels_all();
+    CHECK(tables[0]);
+    for (int i = 0; tables[i]; i++) {
+        weft_kernels_use(tables[i]);
+        CHECK_TEXT(weft_isa(), tables[i]->isa);
+    }
+    weft_kernels_use(NULL);
+    if (!getenv("WEFT_ISA")) CHECK_TEXT(weft_isa(), tables[0]->isa);
+}
+
+/* ---- Printing ---- */
+
+/* What tensor_print writes, in a buffer of the caller. */
+static void printed(const Tensor *t, char text[2000])
+{
+    FILE *file = tmpfile();
+    CHECK(file);
+    CHECK(tensor_print(file, t));
+    rewind(file);
+    size_t length = fread(text, 1, 1999, file);
+    text[length] = '\0';
+    fclose(file);
+}
+
+TEST(print_nests_brackets_as_numpy)
+{
+    char text[2000];
+    Real values[] = {0, 1, -2, (Real)3.25, 4, 5, 6, 7};
+    printed(tensor_from(SHAPE(2, 2, 2), values), text);
+    CHECK_TEXT(text, "[[[ 0.0000  1.0000]\n  [-2.0000  3.2500]]\n\n [[ 4.0000  5.0000]\n  [ 6.0000  7.0000]]]\n");
+    printed(tensor_from(SHAPE(3), values), text);
+    CHECK_TEXT(text, "[ 0.0000  1.0000 -2.0000]\n");
+    printed(tensor_full(SCALAR, 2), text);
+    CHECK_TEXT(text, "2.0000\n");
+    printed(op_to_lanes(tensor_from(SHAPE(2, 1, 2), values)), text);
+    CHECK_TEXT(text, "[[[ 0.0000  1.0000]]\n\n [[-2.0000  3.2500]]]\n");
+}
+
+TEST(print_shortens_large_tensors_and_shows_nan)
+{
+    char text[2000];
+    printed(tensor_zeros(SHAPE(2000)), text);
+    CHECK_TEXT(text, "[0.0000 0.0000 0.0000 ... 0.0000 0.0000 0.0000]\n");
+    printed(tensor_zeros(SHAPE(500, 3)), text);
+    CHECK_TEXT(text, "[[0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]\n ...\n"
+                     " [0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]]\n");
+    printed(tensor_from(SHAPE(3), (Real[]){(Real)NAN, (Real)-INFINITY, 1}), text);
+    CHECK_TEXT(text, "[   nan   -inf 1.0000]\n");
+    printed(tensor_from(SHAPE(2), (Real[]){(Real)1.5e9, 1}), text);
+    CHECK_TEXT(text, "[1.5000e+09 1.0000e+00]\n");
+}
