@@ -9,7 +9,8 @@
 #include "tests/ulp.h"
 
 enum { SAMPLES = 300000 };
-static const double WORST = 2;
+/* A little more than the largest errors found, so that a lost term is noticed. The promise is 2. */
+static const double WORST_EXP = 0.9, WORST_LOG = 0.9, WORST_SIN = 1.1;
 static const RandomKey KEY = {.seed = 1, .stream = 2, .epoch = 3};
 
 static double random_between(uint64_t i, double low, double high)
@@ -35,7 +36,7 @@ TEST(math_exp_is_within_2_ulp)
 {
     for (uint64_t i = 0; i < SAMPLES; i++) {
         const double x = i % 2 ? random_between(i, -750, 712) : random_sized(i);
-        CHECK(ulp_error(weft_exp(x), expl(x)) <= WORST);
+        CHECK(ulp_error(weft_exp(x), expl(x)) <= WORST_EXP);
     }
 }
 
@@ -47,7 +48,7 @@ TEST(math_log_is_within_2_ulp)
             x = 1 + random_sized(i) * 0x1p-21;
         else if (i % 3 == 2)
             x *= DBL_MIN;
-        CHECK(ulp_error(weft_log(x), logl(x)) <= WORST);
+        CHECK(ulp_error(weft_log(x), logl(x)) <= WORST_LOG);
     }
 }
 
@@ -63,13 +64,13 @@ static double angle(uint64_t i)
 TEST(math_sin_is_within_2_ulp)
 {
     for (uint64_t i = 0; i < SAMPLES; i++)
-        CHECK(ulp_error(weft_sin(angle(i)), sinl(angle(i))) <= WORST);
+        CHECK(ulp_error(weft_sin(angle(i)), sinl(angle(i))) <= WORST_SIN);
 }
 
 TEST(math_cos_is_within_2_ulp)
 {
     for (uint64_t i = 0; i < SAMPLES; i++)
-        CHECK(ulp_error(weft_cos(angle(i)), cosl(angle(i))) <= WORST);
+        CHECK(ulp_error(weft_cos(angle(i)), cosl(angle(i))) <= WORST_SIN);
 }
 
 TEST(math_edges)
@@ -80,7 +81,7 @@ TEST(math_edges)
     CHECK(weft_exp(-745.1) == DBL_TRUE_MIN && isnan(weft_exp(nan)));
     CHECK(weft_log(1) == 0 && weft_log(0) == -inf && weft_log(-0.0) == -inf && weft_log(inf) == inf);
     CHECK(isnan(weft_log(-1)) && isnan(weft_log(-inf)) && isnan(weft_log(nan)));
-    CHECK(ulp_error(weft_log(DBL_TRUE_MIN), logl(DBL_TRUE_MIN)) <= WORST);
+    CHECK(ulp_error(weft_log(DBL_TRUE_MIN), logl(DBL_TRUE_MIN)) <= WORST_LOG);
     CHECK(weft_sin(0) == 0 && weft_cos(0) == 1 && weft_sin(DBL_TRUE_MIN) == DBL_TRUE_MIN);
     CHECK(!isnan(weft_sin(WEFT_SIN_LIMIT)) && isnan(weft_sin(nextafter(WEFT_SIN_LIMIT, inf))));
     CHECK(isnan(weft_cos(-1e300)) && isnan(weft_sin(inf)) && isnan(weft_cos(-inf)) && isnan(weft_sin(nan)));

@@ -12,7 +12,6 @@
 const char WEFT_PRECISION_SYMBOL = 0;
 
 enum { COUNT = 1 << 16 };
-static const double WORST = 2;
 static const RandomKey KEY = {.seed = 1, .stream = 2, .epoch = 3};
 static int passed, failed;
 static uint64_t digest = UINT64_C(0xcbf29ce484222325);
@@ -78,25 +77,26 @@ static void fill_input(void)
     memcpy(input, edges, sizeof edges);
 }
 
-#define CHECK_FUNCTION(name, function, exact)                                                                          \
+/* `most` is a little more than the largest error found, so that a lost term is noticed. The promise is 2. */
+#define CHECK_FUNCTION(name, function, exact, most)                                                                    \
     do {                                                                                                               \
         double worst = 0;                                                                                              \
         for (int i = 0; i < COUNT; i += VWIDTH)                                                                        \
             vstore(output + i, function(vload(input + i)));                                                            \
         for (int i = 0; i < COUNT; i++)                                                                                \
             worst = fmax(worst, ULP_ERROR(output[i], exact((long double)input[i])));                                   \
-        check(name " within 2 ulp", worst <= WORST);                                                                   \
+        check(name " within " #most " ulp", worst <= most);                                                            \
         digest_values(output, COUNT);                                                                                  \
     } while (0)
 
 static void check_functions(void)
 {
     fill_input();
-    CHECK_FUNCTION("exp", vexp, expl);
-    CHECK_FUNCTION("log", vlog, logl);
-    CHECK_FUNCTION("tanh", vtanh, tanhl);
+    CHECK_FUNCTION("exp", vexp, expl, 0.9);
+    CHECK_FUNCTION("log", vlog, logl, 0.9);
+    CHECK_FUNCTION("tanh", vtanh, tanhl, 1.6);
     check("tanh(-0) is -0", output[1] == 0 && signbit(output[1]));
-    CHECK_FUNCTION("sigmoid", vsigmoid, exact_sigmoid);
+    CHECK_FUNCTION("sigmoid", vsigmoid, exact_sigmoid, 2);
 }
 
 /* ---- Vectors ---- */
