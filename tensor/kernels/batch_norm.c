@@ -105,7 +105,7 @@ VINLINE GroupGradients plane_gradients(const Pass *pass, const Plane *plane)
         const Real *x = pass->x + plane->offset + p * VWIDTH, *grad = pass->y_grad + plane->offset + p * VWIDTH;
         V a[PLANE_CHAINS] = {0}, b[PLANE_CHAINS] = {0};
         for (int64_t i = 0; i < pass->shape.area; i += PLANE_CHAINS) {
-#pragma GCC unroll 4
+            VUNROLL
             for (int c = 0; c < PLANE_CHAINS; c++) {
                 if (i + c >= pass->shape.area) break;
                 const V g = after_dropout(pass, plane, i + c, p, vload(grad + (i + c) * WEFT_LANES));

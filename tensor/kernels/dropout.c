@@ -16,7 +16,7 @@ typedef struct MakeMask {
 /* Shifts the bits of the 8 elements of one block into the word, the first element's highest. */
 VINLINE U shift_in_block(U word, const uint32_t block[4][WEFT_LANES], int part, LaneInt threshold)
 {
-#pragma GCC unroll 4
+    VUNROLL
     for (int w = 0; w < 4; w++) {
         const U numbers = philox_lanes(block[w] + part * VWIDTH);
         word = (word << 1) - (U)((I)(numbers & 0xFFFF) >= threshold);

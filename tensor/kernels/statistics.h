@@ -34,7 +34,7 @@ VINLINE void plane_sums(const Real *plane, int64_t area, int valid, Real center,
         const Real *x = plane + p * VWIDTH;
         V a[PLANE_CHAINS] = {0}, b[PLANE_CHAINS] = {0};
         for (int64_t rest = area; rest > 0; rest -= PLANE_CHAINS, x += PLANE_CHAINS * WEFT_LANES) {
-#pragma GCC unroll 4
+            VUNROLL
             for (int c = 0; c < PLANE_CHAINS; c++) {
                 if (c >= rest) break;
                 const V d = vload(x + c * WEFT_LANES) - center;

@@ -102,7 +102,7 @@ VINLINE V vfma(V a, V b, V c)
 /* a in the lanes where the mask is -1, b where it is 0: vselect(x < y, x, y). */
 VINLINE V vselect(I mask, V a, V b)
 {
-    V result;
+    V result = b; /* gcc would warn of an uninitialised value in vectors of two lanes */
     VEACH_LANE
     for (int i = 0; i < VWIDTH; i++)
         result[i] = mask[i] ? a[i] : b[i];
