@@ -45,12 +45,12 @@ LDFLAGS_ALL  := $(THREADS) $(filter -fsanitize=%,$(OPTIMISE_$(MODE))) $(LDFLAGS)
 LIBS         := -lm
 
 # Kernels are compiled once per instruction set and chosen from at start. They are -O2 in every mode: their fused
-# multiply-adds are loops that the optimiser folds.
+# multiply-adds are loops that the optimiser folds, as are square roots once they need not set errno.
 ISAS_x86_64  := baseline avx2 avx512
 ISAS         := $(or $(ISAS_$(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))),baseline)
 ISA_avx2     := -mavx2 -mfma
 ISA_avx512   := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
-KERNEL_FLAGS := -O2
+KERNEL_FLAGS := -O2 -fno-math-errno
 
 # ---- Sources: every .c file in its folder ----
 
@@ -112,7 +112,7 @@ $(INCLUDE)/weft.h: Makefile
 
 # ---- Tests and training ----
 
-TEST_SOURCES  := $(wildcard tests/test_*.c) tests/main.c
+TEST_SOURCES  := $(wildcard tests/test_*.c) tests/main.c tests/cases.c
 UNIT          := $(BUILD)/tests/unit
 DOUBLE        := $(if $(filter float,$(PRECISION)),$(BUILD)/double)
 SHELL_TESTS   := $(wildcard tests/test_*.sh)
@@ -132,6 +132,10 @@ unit-double:
 
 test: all unit $(if $(DOUBLE),unit-double) ## build and run all tests, those in double precision too
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
+
+.PHONY: data
+data: ## fetch MNIST into data/mnist and check it
+	@data/fetch.sh data/mnist
 
 train: all data ## fetch MNIST and train the small network: 20 epochs, more than 99.4%
 	$(BUILD)/mnist_tiny --data data/mnist

@@ -241,7 +241,9 @@ static bool read_input(CaseInput *input, const char *text, int64_t n)
     if (strncmp(text, "labels:", strlen("labels:")) == 0) {
         text += strlen("labels:");
         input->wants_grad = false;
-        return read_shape(&input->shape, &text, n) && *text == '/' && (input->classes = strtoll(text + 1, NULL, 10)) > 0;
+        if (!read_shape(&input->shape, &text, n) || *text != '/') return false;
+        input->classes = strtoll(text + 1, NULL, 10);
+        return input->classes > 0;
     }
     if (*text == '~') input->wants_grad = false, text++;
     if (!read_shape(&input->shape, &text, n)) return false;

@@ -33,7 +33,7 @@ typedef struct Test {
     static void test_##test(void);                                                                                     \
     __attribute__((constructor)) static void register_##test(void)                                                     \
     {                                                                                                                  \
-        static Test entry = {#test, __FILE__, test_##test, 0, NULL};                                                     \
+        static Test entry = {#test, __FILE__, test_##test, 0, NULL};                                                   \
         test_register(&entry);                                                                                         \
     }                                                                                                                  \
     static void test_##test(void)

@@ -163,7 +163,9 @@ static const char *const rows[] = {
     "mse_loss : N N",
 };
 enum { ROW_COUNT = sizeof rows / sizeof *rows, BATCH_COUNT = sizeof batches / sizeof *batches,
-       CHECKED_ELEMENTS = 64 };
+       CHECKED_ELEMENTS = 200, IS_DOUBLE = sizeof(Real) == sizeof(double) };
+/* Differences of floats only tell a wrong gradient from a right one. */
+static const double tolerance = IS_DOUBLE ? 1e-6 : 0.1;
 
 /* One row with one batch: inputs whose bit is set in `lanes` are converted to lanes first. */
 typedef struct Check {
@@ -201,7 +203,9 @@ static bool check_layouts(const char *text, int64_t n)
     unsigned mask = lanes_inputs(&check.row);
     check.lanes = mask;
     do {
-        if (!gradcheck(run_check, &check, inputs, check.row.input_count, .elements = CHECKED_ELEMENTS)) return false;
+        if (!gradcheck(run_check, &check, inputs, check.row.input_count, .elements = CHECKED_ELEMENTS,
+                       .tolerance = tolerance))
+            return false;
         check.lanes = (check.lanes - 1) & mask;
     } while (check.lanes != mask);
     return true;
@@ -314,6 +318,7 @@ static Tensor *sum_of_relu(Tensor *const *inputs, void *context)
 
 TEST(gradcheck_counts_kinks_and_puts_values_back)
 {
+    if (!IS_DOUBLE) SKIP("float cannot tell a kink from rounding");
     Real values[] = {-1, 0, 1, (Real)1e-9, 2, -2};
     Tensor *x = tensor_from(SHAPE(6), values);
     tensor_set_requires_grad(x, true);

@@ -169,7 +169,8 @@ static void check_layout_is_invisible(int64_t samples)
     int64_t count = tensor_count(plain);
     Real *a = test_values(plain), *b = test_values(lanes);
     CHECK_EQUAL_BITS(a, b, count);
-    for (int64_t n = 0; n < samples; n++) CHECK_CLOSE(tensor_get(lanes, AT(n, 2, 1)), tensor_get(plain, AT(n, 2, 1)), 0);
+    for (int64_t n = 0; n < samples; n++)
+        CHECK_CLOSE(tensor_get(lanes, AT(n, 2, 1)), tensor_get(plain, AT(n, 2, 1)), 0);
     Shape last = AT(samples - 1, 1, 0);
     CHECK(tensor_set(lanes, last, 0.5) && tensor_set(plain, last, 0.5));
     CHECK(layout_spare_is_right(lanes));

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The harness itself: each way to fail is told, counted, and hides no other test.
+. "$(dirname "$0")/check.sh"
+cat > "$work/faulty.c" <<'END'
+#include "tests/test.h"
+#include <unistd.h>
+TEST(good) { CHECK(true); CHECK_CLOSE(1, 1.0000001, 1e-6); CHECK_TEXT("a", "a"); }
+TEST(bad_condition) { CHECK(1 > 2); }
+TEST(bad_number) { CHECK_EQUAL(3, 4); }
+TEST(bad_close) { CHECK_CLOSE(1, 1.1, 1e-3); }
+TEST(bad_nan) { CHECK_CLOSE(NAN, 1, 1e9); }
+TEST(bad_bits) { Real a[] = {1, 2}, b[] = {1, 3}; CHECK_EQUAL_BITS(a, b, 2); }
+TEST(bad_text) { CHECK_TEXT("a", "b"); }
+TEST(bad_no_error) { CHECK_ERROR("anything"); }
+TEST(bad_other_error) { weft_fail("this"); CHECK_ERROR("that"); }
+TEST(bad_error_left) { weft_fail("left behind"); }
+TEST(bad_leak) { tensor_retain(tensor_zeros(SHAPE(3))); }
+TEST(bad_crash) { raise(SIGSEGV); }
+TEST(bad_exit) { _exit(3); }
+TEST(bad_hang) { for (;;) pause(); }
+TEST(skipped) { SKIP("for a reason"); }
+TEST(good_at_the_end) { CHECK(test_number(1, 0) != test_number(1, 1)); weft_fail("x"); CHECK_ERROR("x"); }
+END
+sed -i 's/#include <unistd.h>/#include <signal.h>\n&/' "$work/faulty.c"
+# shellcheck disable=SC2086
+check "compiles" "$CC" -D_POSIX_C_SOURCE=200809L $USER_CFLAGS -I. "$work/faulty.c" "$BUILD/obj/tests/main.o" \
+    "$BUILD/libweft.a" $USER_LDFLAGS -o "$work/faulty"
+"$work/faulty" --timeout 1 > "$work/out"
+check "exit status tells of the failures" [ $? = 1 ]
+check "counts" [ "$(tail -n 1 "$work/out")" = "2 passed, 13 failed, 1 skipped" ]
+for name in condition number close nan bits text no_error other_error error_left leak crash exit hang; do
+    check "one line for bad_$name" [ "$(grep -c "^FAIL bad_$name: .*faulty.c" "$work/out")" = 1 ]
+done
+"$work/faulty" good > "$work/out"
+check "success is exit status 0" [ $? = 0 ]
+check "a filter selects" [ "$(cat "$work/out")" = "2 passed, 0 failed" ]
+"$work/faulty" no_such_test > "$work/out"
+check "no test is a failure" [ $? = 1 ]
+"$work/faulty" --no-fork skipped good > "$work/out"
+check "tests run without forking" [ "$(tail -n 1 "$work/out")" = "2 passed, 0 failed, 1 skipped" ]
+
+# tests/run.sh adds up, and trusts neither a missing line nor an exit status that disagrees.
+script() { printf '#!/bin/sh\n%s\n' "$2" > "$work/$1"; chmod +x "$work/$1"; }
+script good 'echo "3 passed, 0 failed, 1 skipped"'
+script bad 'echo "1 passed, 2 failed"; exit 1'
+script silent 'true'
+script lying 'echo "1 passed, 0 failed"; exit 1'
+tests/run.sh "$work/good" "$work/bad" "$work/silent" "$work/lying" > "$work/out"
+check "run.sh fails when one fails" [ $? = 1 ]
+check "run.sh adds up" [ "$(tail -n 1 "$work/out")" = "5 passed, 4 failed, 1 skipped" ]
+check "run.sh succeeds when all do" tests/run.sh "$work/good"
+finish
