@@ -105,6 +105,7 @@ TEST(damaged_idx_labels_are_refused)
         {{{LABELS_MAGIC, 5}, 8, 4}, 10, "labels: truncated at byte 12"},
         {{{LABELS_MAGIC, 5}, 8, 7}, 10, "labels: 2 bytes too many: the values end at byte 13"},
         {{{LABELS_MAGIC, 6}, 8, 6}, 10, "images: has 5 images, but "},
+        {{{LABELS_MAGIC, 4}, 8, 4}, 10, "labels has 4 labels"},
         {{{LABELS_MAGIC, 5}, 8, 5}, 3, "labels: label 3, at byte 11, is 3; there are 3 classes"},
         {{{LABELS_MAGIC, 5}, 8, 5}, 0, "0 classes"},
         {{{LABELS_MAGIC, 5}, 8, 5}, 257, "257 classes"},
