@@ -14,7 +14,7 @@ typedef struct Option {
     ValueKind kind;
     size_t offset;      /* in TrainerOptions */
     double low, high;   /* a count is in [low, high], a number in [low, high) */
-    const char *help;   /* NULL: in the usage line instead */
+    const char *help;   /* NULL: it stands in the usage line instead */
 } Option;
 
 #define MAX_COUNT 1e9
@@ -197,7 +197,7 @@ static void print_default(FILE *file, const Option *option, const TrainerOptions
 
 void trainer_options_help(FILE *file, const TrainerApp *app, const TrainerOptions *defaults)
 {
-    fprintf(file, "%s: %s\nusage: %s [--help] [--version] [OPTION VALUE | OPTION=VALUE]...      [default]\n", app->name,
+    fprintf(file, "%s: %s\nusage: %s [OPTION]...    --lr 0.1 or --lr=0.1; also --help, --version\n", app->name,
             app->about ? app->about : "trains a network", app->name);
     for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
         if (option->help == NULL) continue;

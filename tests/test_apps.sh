@@ -1,0 +1,264 @@
+#!/usr/bin/env bash
+# The command line of both apps, on small files in MNIST's format that this script makes itself.
+BUILD=${BUILD:-build}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
+header=epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds
+
+# ---- Checking ----
+
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); echo "FAIL apps: $1"; sed 's/^/    /' "$work/out" "$work/err" | tail -n 12; }
+
+# run STATUS COMMAND...: the command ends with that status, and says what it failed of in one line.
+run() {
+    local expected=$1; shift
+    "$@" > "$work/out" 2> "$work/err"
+    local status=$?
+    if [ $status != "$expected" ]; then
+        fail "$*: exit status $status, not $expected"
+    elif [ $status != 0 ] && [ "$(wc -l < "$work/err")" != 1 ]; then
+        fail "$*: $(wc -l < "$work/err") lines on standard error, not 1"
+    else
+        pass
+    fi
+}
+# says TEXT, shows TEXT: the last run said so on standard error, on standard output.
+says() { if grep -qF -e "$1" "$work/err"; then pass; else fail "standard error lacks \"$1\""; fi; }
+shows() { if grep -qE -e "$1" "$work/out"; then pass; else fail "standard output lacks \"$1\""; fi; }
+# check WHAT COMMAND...: the command succeeds.
+check() { local what=$1; shift; if "$@"; then pass; else fail "$what"; fi; }
+# column N FILE: a column of a csv without its header, as one line.
+column() { tail -n +2 "$2" | cut -d, -f"$1" | tr '\n' ' '; }
+
+# ---- Data: the image of digit d has two bright rows, 2 d + 4 and the next ----
+
+# u32 NUMBER...: each as four bytes, most significant first.
+u32() {
+    local n
+    for n in "$@"; do
+        printf '%b' "$(printf '\\0%o' $((n >> 24 & 255)) $((n >> 16 & 255)) $((n >> 8 & 255)) $((n & 255)))"
+    done
+}
+rows() { head -c $(($1 * 28)) /dev/zero | tr '\0' "$2"; }
+for digit in 0 1 2 3 4 5 6 7 8 9; do
+    rows $((2 * digit + 4)) '\0'; rows 2 '\377'; rows $((22 - 2 * digit)) '\0'
+done > "$work/digits"
+printf '\0\1\2\3\4\5\6\7\10\11' > "$work/labels"
+repeat() { local i; for ((i = 0; i < $1; i++)); do cat "$2"; done; }
+# data_set FOLDER PREFIX TENS: so many times the ten digits.
+data_set() {
+    { u32 2051 $(($3 * 10)) 28 28; repeat "$3" "$work/digits"; } > "$1/$2-images-idx3-ubyte"
+    { u32 2049 $(($3 * 10)); repeat "$3" "$work/labels"; } > "$1/$2-labels-idx1-ubyte"
+}
+data=$work/data
+mkdir "$data"
+data_set "$data" train 17
+data_set "$data" t10k 3
+quick="--data $data --epochs 2 --batch-size 32"
+
+# ---- Usage ----
+
+for app in "$tiny" "$cnn"; do
+    run 0 "$app" --help
+    check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 24 { exit 1 }' "$work/out"
+    for option in data epochs batch-size lr momentum weight-decay schedule dropout no-augment no-shuffle limit \
+                  validate seed runs threads load save eval summary log quiet help version; do
+        shows "--$option"
+    done
+    run 0 "$app" --version
+    shows '[0-9]+\.[0-9]+\.[0-9]+'
+done
+run 0 "$tiny" --help
+shows '--epochs N .*\[20\]'
+shows '--schedule NAME .*\[onecycle\]'
+
+# usage_error TEXT ARGUMENT...: status 2, one line that says TEXT and how to get help.
+usage_error() { local text=$1; shift; run 2 "$tiny" "$@"; says "$text"; says 'try --help'; }
+usage_error --bogus --bogus
+usage_error --bogus --bogus=1
+usage_error --epoch --epoch 3
+usage_error picture picture
+usage_error --lr --lr
+usage_error --lr --lr --quiet
+usage_error --quiet --quiet=yes
+usage_error --data --data=
+for bad in abc 1x nan inf -0.1 1e9 ''; do usage_error --lr --lr "$bad"; done
+for bad in 0 -1 1.5 ten 99999999999999999999 ''; do usage_error --epochs "--epochs=$bad"; done
+for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 weight-decay=-1; do
+    usage_error "--${bad%=*}" "--$bad"
+done
+usage_error 'constant, step or onecycle' --schedule linear
+usage_error --load --eval
+usage_error --save --eval --load x --save y
+usage_error --log --eval --load x --log y
+usage_error --save --save x --runs 2
+for later in checkpoint resume predict report export; do usage_error "--$later" "--$later" x; done
+
+# ---- Summary: no data needed ----
+
+run 0 "$tiny" --summary --data "$work/nowhere"
+shows 'Conv2d-1 +\[-1, 8, 26, 26\].* 80'
+shows 'Dropout-25 +\[-1, 16, 3, 3\].* 0'
+shows 'AvgPool2d-27 +\[-1, 10, 1, 1\].* 0'
+shows 'Total params: 10,474'
+run 0 "$cnn" --summary --data "$work/nowhere"
+shows 'Conv2d-4 +\[-1, 256, 8, 8\].* 295,168'
+shows 'Linear-6 +\[-1, 10\].* 510'
+shows 'Total params: 593,200'
+
+# ---- Training, saving, loading, testing ----
+
+run 0 "$tiny" $quick --save "$work/a.safetensors" --log "$work/a.csv"
+shows '10,474 parameters'
+check 'nothing but plain lines reaches a pipe' bash -c "! grep -q $'[\r\033]' '$work/out'"
+accuracy=$(grep -oE 'accuracy [0-9.]+%' "$work/out" | tail -n 1)
+check 'csv header' test "$(head -n 1 "$work/a.csv")" = $header
+check 'csv has a row for each epoch' test "$(column 1 "$work/a.csv")" = '1 2 '
+check 'csv rows have 8 numbers' \
+    awk -F, 'NR > 1 { if (NF != 8) exit 1; for (i = 1; i <= 8; i++) if ($i + 0 != $i) exit 1 }' "$work/a.csv"
+check 'csv accuracies are fractions' awk -F, 'NR > 1 && ($4 < 0 || $4 > 1 || $6 < 0 || $6 > 1) { exit 1 }' "$work/a.csv"
+check 'csv losses and seconds are positive' \
+    awk -F, 'NR > 1 && ($3 <= 0 || $5 <= 0 || $7 <= 0 || $8 <= 0) { exit 1 }' "$work/a.csv"
+check 'the last line has the last accuracy of the csv' \
+    test "$accuracy" = "accuracy $(tail -n 1 "$work/a.csv" | awk -F, '{ printf "%.2f%%", 100 * $6 }')"
+run 0 "$tiny" --data "$data" --eval --load "$work/a.safetensors"
+shows "$accuracy"
+shows 'of 30\)'
+loss=$(grep -oE 'test loss [0-9.]+' "$work/out")
+check '--eval gives the loss of the last epoch' \
+    test "$loss" = "test loss $(tail -n 1 "$work/a.csv" | awk -F, '{ printf "%.4f", $5 }')"
+
+run 0 "$tiny" $quick --save "$work/b.safetensors" --quiet
+check 'the same command writes the same weights' cmp -s "$work/a.safetensors" "$work/b.safetensors"
+check '--quiet leaves one line' test "$(wc -l < "$work/out")" = 1
+run 0 "$tiny" $quick --save "$work/c.safetensors" --threads=1
+check 'threads change no bit' cmp -s "$work/a.safetensors" "$work/c.safetensors"
+# different ARGUMENT...: these change the weights.
+different() {
+    run 0 "$tiny" $quick --save "$work/d.safetensors" "$@"
+    check "$* changes the weights" bash -c "! cmp -s '$work/a.safetensors' '$work/d.safetensors'"
+}
+different --seed 2
+different --no-augment
+different --no-shuffle
+different --dropout 0.3
+different --momentum 0.9
+different --weight-decay 0
+different --lr 0.02
+different --schedule constant
+different --schedule step
+different --limit 90
+different --load "$work/a.safetensors"
+
+run 0 "$tiny" $quick --epochs 6 --schedule step --lr 0.08 --no-augment --log "$work/step.csv"
+check 'the step schedule divides by ten after each third' \
+    test "$(column 2 "$work/step.csv")" = '0.08 0.08 0.008 0.008 0.0008 0.0008 '
+run 0 "$tiny" $quick --schedule constant --lr 0.03 --log "$work/constant.csv"
+check 'the constant schedule is constant' test "$(column 2 "$work/constant.csv")" = '0.03 0.03 '
+
+# ---- Which images ----
+
+run 0 "$tiny" $quick --epochs 1 --limit 50
+shows '50 images to train on, 30 to test'
+mkdir "$work/train-only"
+cp "$data"/train-* "$work/train-only"
+run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --log "$work/v.csv" --save "$work/v.safetensors"
+shows '100 images to train on, 70 held out'
+run 0 "$tiny" --data "$work/train-only" --eval --load "$work/v.safetensors" --validate 70
+shows 'of 70\)'
+run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --limit 60
+shows '60 images to train on, 70 held out'
+run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --limit 1000
+shows '100 images to train on, 70 held out'
+run 1 "$tiny" --data "$work/train-only" --validate 170
+says '170'
+run 1 "$tiny" --data "$work/train-only" --epochs 1
+says t10k
+
+# ---- Several runs ----
+
+run 0 "$tiny" $quick --runs 3 --seed 5 --log "$work/runs.csv"
+check 'a line for each run, with its seed' test "$(grep -cE '^run [1-3]/3  seed [567] ' "$work/out")" = 3
+check 'csv of several runs begins with the seed' test "$(head -n 1 "$work/runs.csv")" = seed,$header
+check 'csv has the rows of all runs' test "$(column 1 "$work/runs.csv")" = '5 5 6 6 7 7 '
+expected=$(awk -F, '$2 == 2 { x[++n] = $7; sum += $7 }
+    END { mean = sum / n; for (i = 1; i <= n; i++) s += (x[i] - mean) ^ 2; low = high = x[1];
+          for (i = 2; i <= n; i++) { if (x[i] < low) low = x[i]; if (x[i] > high) high = x[i] }
+          printf "mean %.3f%%, deviation %.3f%%, ", 100 * mean, 100 * sqrt(s / (n - 1))
+          printf "minimum %.2f%%, maximum %.2f%%", 100 * low, 100 * high }' "$work/runs.csv")
+shows "3 runs: test accuracy $expected"
+run 0 "$tiny" $quick --seed 6 --log "$work/single.csv"
+check 'a run is what its seed alone gives' test "$(awk -F, '$1 == 6 { print $2 $3 $4 $5 $6 $7 }' "$work/runs.csv")" \
+    = "$(tail -n +2 "$work/single.csv" | awk -F, '{ print $1 $2 $3 $4 $5 $6 }')"
+
+# ---- Remarks ----
+
+run 0 "$cnn" --data "$data" --epochs 1 --limit 32 --dropout 0.5
+says 'no dropout'
+run 0 "$tiny" --data "$data" --epochs 1 --limit 32 --dropout 0.5
+check 'no remark where there is dropout' test ! -s "$work/err"
+run 0 "$tiny" --data "$data" --epochs 1 --limit 32 --threads 2
+if [ "${OPENMP:-1}" = 0 ]; then says OpenMP; else check 'no remark with OpenMP' test ! -s "$work/err"; fi
+
+# ---- Failing: one line, nothing lost ----
+
+run 1 "$tiny" --data "$work/nowhere"
+says 'make data'
+mkdir "$work/zipped"
+for file in "$data"/*; do gzip -c "$file" > "$work/zipped/${file##*/}.gz"; done
+run 1 "$tiny" --data "$work/zipped"
+says gunzip
+run 1 "$tiny" $quick --save "$work/nowhere/x.safetensors"
+says "$work/nowhere"
+run 1 "$tiny" $quick --save "$data"
+says "$data"
+run 1 "$tiny" $quick --log "$work/nowhere/x.csv"
+says "$work/nowhere/x.csv"
+cp "$work/a.csv" "$work/kept.csv"
+run 1 "$cnn" $quick --load "$work/a.safetensors" --log "$work/kept.csv"
+says a.safetensors
+check 'a training that does not begin leaves an earlier log' cmp -s "$work/a.csv" "$work/kept.csv"
+run 1 "$tiny" $quick --eval --load "$work/nothing.safetensors"
+says nothing.safetensors
+cp "$work/a.safetensors" "$work/kept.safetensors"
+run 1 "$cnn" $quick --schedule constant --lr 999 --momentum 0.99 --save "$work/kept.safetensors" --log "$work/nan.csv"
+check 'a NaN is reported with its epoch and step' \
+    grep -qE 'epoch [0-9]+: the loss is (NaN|infinite) at step [0-9]+ of 6' "$work/err"
+check 'weights saved earlier survive a NaN' cmp -s "$work/a.safetensors" "$work/kept.safetensors"
+check 'the log of a NaN has whole rows' test "$(awk -F, 'NF != 8' "$work/nan.csv")" = ''
+if [ -w /dev/full ]; then
+    run 1 bash -c "exec '$tiny' --summary > /dev/full"
+    run 1 "$tiny" $quick --log /dev/full
+    says /dev/full
+fi
+check 'no temporary file is left' test -z "$(find "$work" -name '*.tmp*' -o -name '.*safetensors*')"
+
+# ---- Ctrl-C ----
+
+run 130 timeout --preserve-status -s INT 2 "$tiny" --data "$data" --epochs 100000 --save "$work/kept.safetensors" \
+    --log "$work/int.csv"
+says interrupted
+check 'weights saved earlier survive Ctrl-C' cmp -s "$work/a.safetensors" "$work/kept.safetensors"
+check 'the log of an interrupted training has whole rows' test "$(awk -F, 'NF != 8' "$work/int.csv")" = ''
+check 'no temporary file is left by Ctrl-C' test -z "$(find "$work" -name '*.tmp*' -o -name '.*safetensors*')"
+
+# ---- On a terminal ----
+
+if command -v script > /dev/null; then
+    for columns in 80 200; do
+        train="$tiny --data $data --epochs 12 --no-augment"
+        script -qec "stty cols $columns; TERM=xterm LC_ALL=C NO_COLOR=1 $train" /dev/null < /dev/null > "$work/raw"
+        # Each redraw and each line by itself, without the code that clears the rest of a line.
+        tr '\r' '\n' < "$work/raw" | sed $'s/\033\\[K//g' > "$work/out"
+        shows '^epoch [0-9]+/12.* [#.]+ .*images/s  left [0-9:]+, run [0-9:]+'
+        check "every line fits $columns columns" awk "length(\$0) >= $columns { exit 1 }" "$work/out"
+        check 'NO_COLOR in the locale C: neither colour nor UTF-8' \
+            bash -c "! LC_ALL=C grep -q $'[\033\200-\377]' '$work/out'"
+    done
+fi
+
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -1,0 +1,294 @@
+/* The trainer's passes, on a data set small enough to know by heart: the class of an image is its bright quarter. */
+#include "apps/trainer.h"
+#include "tests/test.h"
+
+enum { SIDE = 8, CLASSES = 4, COUNT = 50, BATCH = 16, STEPS = 4, FEATURES = 4 * 6 * 6 };
+static const double RATE = 0.1;
+
+/* The last batch is a partial one: 50 = 3 * 16 + 2. */
+static Dataset *quarters(void)
+{
+    static uint8_t images[COUNT][SIDE][SIDE], labels[COUNT];
+    for (int n = 0; n < COUNT; n++) {
+        labels[n] = (uint8_t)(n * 7 % CLASSES);
+        for (int y = 0; y < SIDE; y++) {
+            for (int x = 0; x < SIDE; x++) {
+                bool bright = y / (SIDE / 2) == labels[n] / 2 && x / (SIDE / 2) == labels[n] % 2;
+                images[n][y][x] = (uint8_t)((bright ? 180 : 0) + (n * 31 + y * 17 + x * 29) % 70);
+            }
+        }
+    }
+    return dataset_from(&images[0][0][0], labels, COUNT, 1, SIDE, SIDE, CLASSES);
+}
+
+/* A network, data and an optimizer: what a pass needs. */
+typedef struct Setting {
+    Module *net;
+    Loader *loader;
+    Optimizer *sgd;
+    TensorList parameters;
+} Setting;
+
+static Setting setting_new(double dropout, double rate)
+{
+    nn_seed(3);
+    Setting s = {.net = nn_sequential(nn_conv2d(1, 4, 3, .relu = true), nn_batch_norm2d(4), nn_dropout(dropout),
+                                      nn_flatten(), nn_linear(FEATURES, CLASSES), nn_log_softmax(1))};
+    Dataset *dataset = quarters();
+    s.loader = loader_new(dataset, BATCH, .shuffle = true, .seed = 5, .mean = 0.3, .deviation = 0.3);
+    dataset_free(dataset);
+    if (nn_parameters(s.net, &s.parameters)) s.sgd = optimizer_sgd(&s.parameters, rate, .momentum = 0.9);
+    return s;
+}
+
+static void setting_free(Setting *s)
+{
+    tensor_list_free(&s->parameters);
+    optimizer_free(s->sgd);
+    loader_free(s->loader);
+    nn_free(s->net);
+}
+
+/* All parameters of two networks are the same bits. */
+static void check_same_parameters(const Setting *a, const Setting *b)
+{
+    CHECK_EQUAL(a->parameters.count, b->parameters.count);
+    for (int64_t i = 0; i < a->parameters.count; i++) {
+        Real *x = test_values(a->parameters.items[i]), *y = test_values(b->parameters.items[i]);
+        int64_t count = tensor_count(a->parameters.items[i]);
+        bool same = x != NULL && y != NULL && memcmp(x, y, (size_t)count * sizeof *x) == 0;
+        free(x);
+        free(y);
+        CHECK(same);
+    }
+}
+
+TEST(trainer_learns_and_counts)
+{
+    Setting s = setting_new(0, RATE);
+    PassMetrics first = {0}, last = {0}, test = {0};
+    CHECK(trainer_train(&first, s.net, s.loader, op_nll_loss, s.sgd));
+    for (int epoch = 0; epoch < 4; epoch++) CHECK(trainer_train(&last, s.net, s.loader, op_nll_loss, s.sgd));
+    CHECK(trainer_test(&test, s.net, s.loader, op_nll_loss));
+    CHECK(last.loss < first.loss / 2);
+    CHECK(first.accuracy < 1);
+    CHECK_CLOSE(test.accuracy, 1, 0);
+    CHECK_EQUAL(first.samples, COUNT);
+    CHECK_EQUAL(test.samples, COUNT);
+    CHECK(first.seconds > 0);
+    setting_free(&s);
+}
+
+/* A pass in batches of 16, 16, 16 and 2 measures what one batch of all 50 does: a mean of means would not. */
+TEST(trainer_test_measures_means_over_samples)
+{
+    Setting s = setting_new(0, RATE);
+    PassMetrics trained = {0}, test = {0};
+    CHECK(trainer_train(&trained, s.net, s.loader, op_nll_loss, s.sgd));
+    CHECK(trainer_test(&test, s.net, s.loader, op_nll_loss));
+    Dataset *dataset = quarters();
+    Loader *whole = loader_new(dataset, COUNT, .mean = 0.3, .deviation = 0.3);
+    dataset_free(dataset);
+    Batch batch;
+    CHECK(loader_next(whole, &batch));
+    nn_eval(s.net);
+    Tensor *output = nn_forward(s.net, batch.images);
+    CHECK_CLOSE(test.loss, tensor_item(op_nll_loss(output, batch.labels)), 1e-6);
+    CHECK_CLOSE(test.accuracy, (double)op_count_correct(output, batch.labels) / COUNT, 0);
+    loader_free(whole);
+    setting_free(&s);
+}
+
+/* The pass is the loop that the headers show, schedule included, bit for bit. */
+TEST(trainer_train_is_the_plain_loop)
+{
+    Setting a = setting_new(0.25, RATE), b = setting_new(0.25, RATE);
+    const Schedule schedule = {.kind = SCHEDULE_ONE_CYCLE, .lr = RATE, .total_steps = 2 * STEPS, .cycle_momentum = true};
+    int64_t step = 0, plain_step = 0;
+    for (int epoch = 0; epoch < 2; epoch++) {
+        PassMetrics trained = {0};
+        CHECK(trainer_train(&trained, a.net, a.loader, op_nll_loss, a.sgd, &schedule, &step));
+        Batch batch;
+        double loss_sum = 0;
+        int64_t correct = 0;
+        while (loader_next(b.loader, &batch)) {
+            Scope scope = scope_open();
+            Tensor *output = nn_forward(b.net, batch.images), *loss = op_nll_loss(output, batch.labels);
+            loss_sum += tensor_item(loss) * (double)batch.count;
+            correct += op_count_correct(output, batch.labels);
+            CHECK(schedule_apply(&schedule, b.sgd, plain_step++) && backward(loss) && optimizer_step(b.sgd));
+            scope_close(scope);
+        }
+        CHECK_CLOSE(trained.loss, loss_sum / COUNT, 0);
+        CHECK_CLOSE(trained.accuracy, (double)correct / COUNT, 0);
+        CHECK_EQUAL(step, (epoch + 1) * STEPS);
+    }
+    CHECK_CLOSE(optimizer_lr(a.sgd), schedule_lr(&schedule, 2 * STEPS - 1), 0);
+    check_same_parameters(&a, &b);
+    setting_free(&a);
+    setting_free(&b);
+}
+
+/* ---- Failing ---- */
+
+static int bad_after; /* steps until the loss is no longer finite */
+static double bad_value;
+
+static Tensor *bad_loss(Tensor *output, Tensor *labels)
+{
+    Tensor *loss = op_nll_loss(output, labels);
+    return bad_after-- > 0 ? loss : op_mul_scalar(loss, bad_value);
+}
+
+static void check_stops(double value, const char *message)
+{
+    Setting a = setting_new(0, RATE), b = setting_new(0, RATE);
+    PassMetrics trained = {0};
+    bad_after = 2;
+    bad_value = value;
+    CHECK(!trainer_train(&trained, a.net, a.loader, bad_loss, a.sgd));
+    CHECK_ERROR(message);
+    CHECK_EQUAL(trained.samples, 2 * BATCH);
+    Batch batch;
+    for (int i = 0; i < 2; i++) {
+        CHECK(loader_next(b.loader, &batch));
+        CHECK(backward(op_nll_loss(nn_forward(b.net, batch.images), batch.labels)) && optimizer_step(b.sgd));
+    }
+    check_same_parameters(&a, &b);
+    for (int64_t i = 0; i < a.parameters.count; i++) CHECK(tensor_grad(a.parameters.items[i]) == NULL);
+    setting_free(&a);
+    setting_free(&b);
+}
+
+TEST(trainer_stops_at_a_nan_before_it_reaches_a_weight)
+{
+    check_stops(NAN, "the loss is NaN at step 3 of 4");
+}
+
+TEST(trainer_stops_at_an_infinite_loss)
+{
+    check_stops(INFINITY, "the loss is infinite at step 3 of 4");
+}
+
+static Tensor *many_losses(Tensor *output, Tensor *labels)
+{
+    (void)labels;
+    return output;
+}
+
+TEST(trainer_refuses_what_it_cannot_train)
+{
+    Setting s = setting_new(0, RATE);
+    PassMetrics metrics = {0};
+    CHECK(!trainer_train(&metrics, NULL, s.loader, op_nll_loss, s.sgd));
+    CHECK_ERROR("model");
+    CHECK(!trainer_train(&metrics, s.net, s.loader, op_nll_loss, NULL));
+    CHECK_ERROR("optimizer");
+    CHECK(!trainer_test(&metrics, s.net, NULL, op_nll_loss));
+    CHECK_ERROR("loader");
+    CHECK(!trainer_train(&metrics, s.net, s.loader, many_losses, s.sgd));
+    CHECK_ERROR("64 values");
+    Module *other = nn_linear(3, CLASSES);
+    CHECK(!trainer_test(&metrics, other, s.loader, op_nll_loss));
+    CHECK_ERROR("[16, 1, 8, 8]");
+    nn_free(other);
+    setting_free(&s);
+}
+
+/* ---- Modes and progress ---- */
+
+static Module *watched;
+static int watched_steps;
+static bool was_training, was_recording;
+
+static Tensor *watching_loss(Tensor *output, Tensor *labels)
+{
+    watched_steps++;
+    was_training = watched->training;
+    was_recording = autograd_is_recording();
+    return op_nll_loss(output, labels);
+}
+
+TEST(trainer_test_records_nothing_and_puts_the_mode_back)
+{
+    Setting s = setting_new(0.5, RATE);
+    PassMetrics first = {0}, second = {0};
+    watched = s.net;
+    watched_steps = 0;
+    CHECK(trainer_test(&first, s.net, s.loader, watching_loss));
+    CHECK_EQUAL(watched_steps, STEPS);
+    CHECK(!was_training && !was_recording);
+    CHECK(s.net->training && autograd_is_recording());
+    nn_eval(s.net);
+    CHECK(trainer_test(&second, s.net, s.loader, op_nll_loss));
+    CHECK(!s.net->training);
+    CHECK_CLOSE(second.loss, first.loss, 1e-6); /* no dropout, and running statistics that testing left alone */
+    CHECK(trainer_train(&second, s.net, s.loader, watching_loss, s.sgd));
+    CHECK(was_training && was_recording && s.net->training);
+    bad_after = 1;
+    bad_value = NAN;
+    CHECK(!trainer_test(&second, s.net, s.loader, bad_loss));
+    CHECK_ERROR("step 2 of 4");
+    CHECK(s.net->training && autograd_is_recording());
+    setting_free(&s);
+}
+
+typedef struct Reports {
+    int64_t calls, stop_at, steps, samples;
+} Reports;
+
+static bool report(const PassMetrics *so_far, int64_t step, int64_t steps, void *context)
+{
+    Reports *reports = context;
+    reports->calls++;
+    reports->steps = steps;
+    reports->samples = so_far->samples;
+    return step == reports->calls && step != reports->stop_at;
+}
+
+TEST(trainer_reports_each_step_and_can_be_stopped)
+{
+    Setting s = setting_new(0, RATE);
+    Reports all = {0}, some = {.stop_at = 2};
+    PassMetrics metrics = {0};
+    CHECK(trainer_train(&metrics, s.net, s.loader, op_nll_loss, s.sgd, .progress = report, .context = &all));
+    CHECK_EQUAL(all.calls, STEPS);
+    CHECK_EQUAL(all.steps, STEPS);
+    CHECK_EQUAL(all.samples, COUNT);
+    CHECK(!trainer_test(&metrics, s.net, s.loader, op_nll_loss, report, &some));
+    CHECK_ERROR("interrupted");
+    CHECK_EQUAL(some.calls, 2);
+    CHECK_EQUAL(metrics.samples, 2 * BATCH);
+    setting_free(&s);
+}
+
+TEST(trainer_steady_step_needs_no_conversion_and_no_more_memory)
+{
+    Setting s = setting_new(0.25, RATE);
+    PassMetrics metrics = {0};
+    for (int epoch = 0; epoch < 2; epoch++) CHECK(trainer_train(&metrics, s.net, s.loader, op_nll_loss, s.sgd));
+    WeftCounters before = weft_counters();
+    CHECK(trainer_train(&metrics, s.net, s.loader, op_nll_loss, s.sgd));
+    WeftCounters after = weft_counters();
+    CHECK_EQUAL(after.conversions, before.conversions);
+    CHECK_EQUAL(after.tensors, before.tensors);
+    CHECK_EQUAL(after.bytes, before.bytes);
+    CHECK_EQUAL(after.peak_bytes, before.peak_bytes);
+    setting_free(&s);
+}
+
+TEST(metrics_list_grows)
+{
+    Metrics metrics = {0};
+    for (int64_t i = 1; i <= 100; i++) {
+        EpochMetrics epoch = {.epoch = i, .lr = 1.0 / (double)i};
+        CHECK(metrics_add(&metrics, &epoch));
+    }
+    CHECK_EQUAL(metrics.count, 100);
+    for (int64_t i = 1; i <= 100; i++) {
+        CHECK_EQUAL(metrics.epochs[i - 1].epoch, i);
+        CHECK_CLOSE(metrics.epochs[i - 1].lr, 1.0 / (double)i, 0);
+    }
+    metrics_free(&metrics);
+    CHECK(metrics.epochs == NULL && metrics.count == 0);
+}
