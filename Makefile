@@ -125,7 +125,7 @@ $(UNIT): $(TEST_SOURCES:%.c=$(OBJ)/%.o) $(BUILD)/libweft.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
-.PHONY: unit unit-double test train
+.PHONY: unit unit-double test train print-build
 unit: $(UNIT) ## build the unit tests: build/tests/unit [--verbose] [PART OF A NAME]...
 unit-double:
 	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit
@@ -139,6 +139,10 @@ data: ## fetch MNIST into data/mnist and check it
 
 train: all data ## fetch MNIST and train the small network: 20 epochs, more than 99.4%
 	$(BUILD)/mnist_tiny --data data/mnist
+
+# For scripts: where this variant is built.
+print-build:
+	@echo $(BUILD)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20

@@ -22,6 +22,22 @@ check()
 skip() { skipped=$((skipped + 1)); echo "SKIP $(basename "$0"): $1"; }
 # silent COMMAND...: succeeds and says nothing.
 silent() { local said; said=$("$@" 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }; }
+# counted COMMAND...: runs it and adds the counts of its last line "N passed, N failed[, N skipped]" to these. If it
+# fails without having counted a failure, that is one.
+counted()
+{
+    local status line p f s
+    echo "== $*"
+    "$@" 2>&1 | tee "$work/counted"
+    status=${PIPESTATUS[0]}
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$work/counted" | tail -n 1)
+    read -r p f s <<< "$(tr -c '0-9\n' ' ' <<< "$line")"
+    if [ "${f:-0}" = 0 ] && { [ -z "$line" ] || [ "$status" != 0 ]; }; then
+        echo "FAIL $*: exit status $status, \"${line:-no counts}\""
+        f=1
+    fi
+    passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+}
 # finish: the counts, and the exit status that agrees.
 finish()
 {

@@ -146,9 +146,9 @@ __attribute__((constructor)) static void register_cases(void)
     for (int64_t offset = 0; next_line(&golden); offset = ftell(golden.file)) {
         if (!after(&golden, "case")) continue;
         Test *test = calloc(1, sizeof *test);
-        char *name = malloc(strlen(golden.line) + sizeof "golden ");
+        char *name = malloc(strlen(golden.line) + sizeof "golden case ");
         if (!test || !name) abort();
-        sprintf(name, "golden %s", after(&golden, "case"));
+        sprintf(name, "golden case %s", after(&golden, "case"));
         *test = (Test){.name = name, .file = __FILE__, .run = run_case, .index = (int)offset};
         test_register(test);
         case_count++;

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the golden files of this folder with PyTorch in float64: see tests/test_golden.c, which reads them.
 
-usage: make.py                 ops.txt, sgd.txt, schedules.txt, mnist_cnn.txt, mnist_tiny.txt, beside this script
-       make.py --random N SEED N random cases of the ops that have shapes and options, to standard output
+usage: make.py                          ops.txt, sgd.txt, schedules.txt, mnist_cnn.txt, mnist_tiny.txt, beside this script
+       make.py --random N SEED FILE     N random cases of the ops that have shapes and options
 
 Inputs, weights, images and labels come from an integer hash that tests/main.c has too (test_number), so that only
 results are stored: of each tensor its "digest", which is its largest absolute value and, up to 48 values, all of
@@ -411,9 +411,9 @@ def write(name, text):
 
 
 def main():
-    if len(sys.argv) == 4 and sys.argv[1] == '--random':
+    if len(sys.argv) == 5 and sys.argv[1] == '--random':
         r = random.Random(int(sys.argv[3]))
-        print(header() + ''.join(case_lines(random_case(r)) for _ in range(int(sys.argv[2]))), end='')
+        write(os.path.abspath(sys.argv[4]), ''.join(case_lines(random_case(r)) for _ in range(int(sys.argv[2]))))
         return
     if len(sys.argv) != 1:
         sys.exit(__doc__)
