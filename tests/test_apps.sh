@@ -1,35 +1,28 @@
 #!/usr/bin/env bash
 # The command line of both apps, on small files in MNIST's format that this script makes itself.
-BUILD=${BUILD:-build}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. "$(dirname "$0")/check.sh"
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
 header=epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds
 
 # ---- Checking ----
 
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); echo "FAIL apps: $1"; sed 's/^/    /' "$work/out" "$work/err" | tail -n 12; }
-
-# run STATUS COMMAND...: the command ends with that status, and says what it failed of in one line.
-run() {
-    local expected=$1; shift
+# ends STATUS COMMAND...: it ends with that status and, if it failed, says of what in one line.
+ends()
+{
+    local expected=$1 status
+    shift
     "$@" > "$work/out" 2> "$work/err"
-    local status=$?
-    if [ $status != "$expected" ]; then
-        fail "$*: exit status $status, not $expected"
-    elif [ $status != 0 ] && [ "$(wc -l < "$work/err")" != 1 ]; then
-        fail "$*: $(wc -l < "$work/err") lines on standard error, not 1"
-    else
-        pass
-    fi
+    status=$?
+    [ $status = "$expected" ] && { [ $status = 0 ] || [ "$(wc -l < "$work/err")" = 1 ]; } && return
+    echo "exit status $status, not $expected, after"
+    cat "$work/out" "$work/err"
+    return 1
 }
-# says TEXT, shows TEXT: the last run said so on standard error, on standard output.
-says() { if grep -qF -e "$1" "$work/err"; then pass; else fail "standard error lacks \"$1\""; fi; }
-shows() { if grep -qE -e "$1" "$work/out"; then pass; else fail "standard output lacks \"$1\""; fi; }
-# check WHAT COMMAND...: the command succeeds.
-check() { local what=$1; shift; if "$@"; then pass; else fail "$what"; fi; }
+run() { check "${*:2} ends with status $1" ends "$@"; }
+contains() { grep -q "$1" -e "$3" "$2" || { cat "$2"; return 1; }; }
+# says TEXT, shows PATTERN: the last run did so on standard error, on standard output.
+says() { check "standard error says \"$1\"" contains -F "$work/err" "$1"; }
+shows() { check "standard output shows \"$1\"" contains -E "$work/out" "$1"; }
 # column N FILE: a column of a csv without its header, as one line.
 column() { tail -n +2 "$2" | cut -d, -f"$1" | tr '\n' ' '; }
 
@@ -113,7 +106,8 @@ shows 'Total params: 593,200'
 
 run 0 "$tiny" $quick --save "$work/a.safetensors" --log "$work/a.csv"
 shows '10,474 parameters'
-check 'nothing but plain lines reaches a pipe' bash -c "! grep -q $'[\r\033]' '$work/out'"
+lacks() { ! grep -q "$1" "$2"; }
+check 'nothing but plain lines reaches a pipe' lacks $'[\r\033]' "$work/out"
 accuracy=$(grep -oE 'accuracy [0-9.]+%' "$work/out" | tail -n 1)
 check 'csv header' test "$(head -n 1 "$work/a.csv")" = $header
 check 'csv has a row for each epoch' test "$(column 1 "$work/a.csv")" = '1 2 '
@@ -136,10 +130,11 @@ check 'the same command writes the same weights' cmp -s "$work/a.safetensors" "$
 check '--quiet leaves one line' test "$(wc -l < "$work/out")" = 1
 run 0 "$tiny" $quick --save "$work/c.safetensors" --threads=1
 check 'threads change no bit' cmp -s "$work/a.safetensors" "$work/c.safetensors"
+differ() { ! cmp -s "$1" "$2"; }
 # different ARGUMENT...: these change the weights.
 different() {
     run 0 "$tiny" $quick --save "$work/d.safetensors" "$@"
-    check "$* changes the weights" bash -c "! cmp -s '$work/a.safetensors' '$work/d.safetensors'"
+    check "$* changes the weights" differ "$work/a.safetensors" "$work/d.safetensors"
 }
 different --seed 2
 different --no-augment
@@ -255,10 +250,8 @@ if command -v script > /dev/null; then
         tr '\r' '\n' < "$work/raw" | sed $'s/\033\\[K//g' > "$work/out"
         shows '^epoch [0-9]+/12.* [#.]+ .*images/s  left [0-9:]+, run [0-9:]+'
         check "every line fits $columns columns" awk "length(\$0) >= $columns { exit 1 }" "$work/out"
-        check 'NO_COLOR in the locale C: neither colour nor UTF-8' \
-            bash -c "! LC_ALL=C grep -q $'[\033\200-\377]' '$work/out'"
+        LC_ALL=C check 'NO_COLOR in the locale C: neither colour nor UTF-8' lacks $'[\033\200-\377]' "$work/out"
     done
 fi
 
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+finish
