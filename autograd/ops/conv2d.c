@@ -1,0 +1,188 @@
+/* Convolution: the checks, which algorithm serves which shape, and the gradients. */
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "tensor/kernels/kernels.h"
+#include "tensor/memory.h"
+
+#include <string.h>
+
+/* Bounds stride, padding and dilation, so that no sum of positions overflows. */
+static const int64_t largest_option = (int64_t)1 << 30;
+
+enum { INPUT, WEIGHT, BIAS, INPUTS };
+
+typedef struct ConvAttributes {
+    ConvShape shape;
+    bool relu;
+} ConvAttributes;
+
+/* ---- Packed weights ---- */
+
+/* What the packings, as they are and transposed, are called among what is derived from the weights. */
+static const char packings[2];
+
+/* A storage may be seen as weights of several shapes: what else, but its values, packed weights depend on. */
+typedef struct PackedFor {
+    int64_t in_channels, out_channels, sections, height, width;
+} PackedFor;
+/* It comes first, in room that keeps the weights aligned. */
+enum { HEADER = WEFT_LANES };
+
+/* The weights as the kernels want them, packed once as long as they are not written. NULL when memory is short. */
+static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool transposed)
+{
+    const PackedFor packed_for = {s->in_channels, s->out_channels, s->sections, s->height.kernel, s->width.kernel};
+    const char *kind = &packings[transposed];
+    Real *derived = layout_derived(weight, kind);
+    if (derived && memcmp(derived, &packed_for, sizeof packed_for) == 0) return derived + HEADER;
+    derived = layout_derive(weight, kind, HEADER + conv_packed_count(s, transposed));
+    if (!derived) return NULL;
+    memcpy(derived, &packed_for, sizeof packed_for);
+    weft_kernels()->conv2d_pack(derived + HEADER, weight->storage->data, s, transposed);
+    return derived + HEADER;
+}
+
+/* ---- Gradients ---- */
+
+static bool add_input_grad(const Node *node, const Tensor *out_grad, const ConvShape *shape)
+{
+    Tensor *in_grad = node_new_grad(node_input(node, INPUT));
+    const Real *packed = in_grad ? packed_weights(node_input(node, WEIGHT), shape, true) : NULL;
+    if (!packed) return false;
+    weft_kernels()->conv2d_input_grad(in_grad->storage->data, out_grad->storage->data, packed, shape);
+    return node_add_grad(node, INPUT, in_grad);
+}
+
+static bool add_weight_grad(const Node *node, const Tensor *out_grad, const ConvShape *shape)
+{
+    Tensor *weight_grad = node_new_grad(node_input(node, WEIGHT));
+    if (!weight_grad) return false;
+    Real *partial = weft_alloc(conv_chunks(shape) * tensor_count(weight_grad), sizeof *partial);
+    if (!partial) return false;
+    weft_kernels()->conv2d_weight_grad(weight_grad->storage->data, node_input(node, INPUT)->storage->data,
+                                       out_grad->storage->data, partial, shape);
+    weft_free(partial);
+    return node_add_grad(node, WEIGHT, weight_grad);
+}
+
+/* Adds the bias's gradient and returns the gradient of what came before relu: *out_grad itself where there is none. */
+static const Tensor *add_bias_grad(const Node *node, const Tensor *out_grad, const ConvAttributes *a)
+{
+    const bool wanted = node_needs_grad(node, BIAS);
+    if (!wanted && !a->relu) return out_grad;
+    Tensor *masked = a->relu ? node_new_grad(out_grad) : NULL;
+    Tensor *bias_grad = wanted ? node_new_grad(node_input(node, BIAS)) : NULL;
+    if ((a->relu && !masked) || (wanted && !bias_grad)) return NULL;
+    Real *partial = weft_alloc(conv_chunks(&a->shape) * a->shape.out_channels, sizeof *partial);
+    if (!partial) return NULL;
+    weft_kernels()->conv2d_bias_grad(bias_grad ? bias_grad->storage->data : NULL, masked ? masked->storage->data : NULL,
+                                     out_grad->storage->data, a->relu ? node_output(node)->storage->data : NULL,
+                                     partial, &a->shape);
+    weft_free(partial);
+    if (wanted) {
+        layout_fill_spare(bias_grad);
+        if (!node_add_grad(node, BIAS, bias_grad)) return NULL;
+    }
+    return masked ? masked : out_grad;
+}
+
+static bool conv2d_backward(const Node *node, Tensor *grad)
+{
+    const ConvAttributes *a = node_attributes(node);
+    const Tensor *out_grad = add_bias_grad(node, grad, a);
+    return out_grad && (!node_needs_grad(node, INPUT) || add_input_grad(node, out_grad, &a->shape)) &&
+           (!node_needs_grad(node, WEIGHT) || add_weight_grad(node, out_grad, &a->shape));
+}
+
+/* ---- The op ---- */
+
+static int conv2d_describe(const Node *node, Attribute *attributes)
+{
+    const ConvAttributes *a = node_attributes(node);
+    attributes[0] = (Attribute){.name = "stride", .count = 1, .integers = {a->shape.stride}};
+    attributes[1] = (Attribute){.name = "padding", .count = 1, .integers = {a->shape.padding}};
+    attributes[2] = (Attribute){.name = "dilation", .count = 1, .integers = {a->shape.dilation}};
+    attributes[3] = (Attribute){.name = "groups", .count = 1, .integers = {a->shape.sections}};
+    attributes[4] = (Attribute){.name = "relu", .count = 1, .integers = {a->relu}};
+    return 5;
+}
+
+static const Op conv2d = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
+                          .reads_inputs = 1u << INPUT | 1u << WEIGHT};
+static const Op conv2d_relu = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
+                               .reads_inputs = 1u << INPUT | 1u << WEIGHT, .reads_output = true};
+
+static bool check_options(const Conv2dOptions *o)
+{
+    if (o->stride < 1 || o->padding < 0 || o->dilation < 1 || o->groups < 1)
+        return weft_fail("conv2d: stride %lld, dilation %lld and groups %lld must be positive, padding %lld at least 0",
+                         (long long)o->stride, (long long)o->dilation, (long long)o->groups, (long long)o->padding);
+    if (o->stride > largest_option || o->padding > largest_option || o->dilation > largest_option)
+        return weft_fail("conv2d: stride %lld, padding %lld and dilation %lld must be at most %lld",
+                         (long long)o->stride, (long long)o->padding, (long long)o->dilation,
+                         (long long)largest_option);
+    return true;
+}
+
+static bool check_shapes(const Conv2dOptions *o)
+{
+    char input[SHAPE_TEXT], weight[SHAPE_TEXT], bias[SHAPE_TEXT];
+    const Shape *x = &o->x->shape, *w = &o->weight->shape, *b = &o->bias->shape;
+    shape_text(*x, input);
+    shape_text(*w, weight);
+    if (x->rank != 4) return weft_fail("conv2d: input %s is not [N, C, H, W]", input);
+    if (w->rank != 4) return weft_fail("conv2d: weight %s is not [O, C, KH, KW]", weight);
+    if (x->size[1] % o->groups != 0 || w->size[0] % o->groups != 0)
+        return weft_fail("conv2d: %lld groups do not divide the channels of input %s and weight %s",
+                         (long long)o->groups, input, weight);
+    if (x->size[1] != w->size[1] * o->groups)
+        return weft_fail("conv2d: input %s has %lld channels, weight %s takes %lld", input, (long long)x->size[1],
+                         weight, (long long)(w->size[1] * o->groups));
+    if (o->bias != TENSOR_NONE && (b->rank != 1 || b->size[0] != w->size[0]))
+        return weft_fail("conv2d: bias %s, weight %s wants [%lld]", shape_text(*b, bias), weight,
+                         (long long)w->size[0]);
+    return true;
+}
+
+/* False with an error if not one output fits. */
+static bool make_axis(const Conv2dOptions *o, int dimension, ConvAxis *axis)
+{
+    char input[SHAPE_TEXT], weight[SHAPE_TEXT];
+    const int64_t in = o->x->shape.size[dimension], kernel = o->weight->shape.size[dimension];
+    const int64_t room = in + 2 * o->padding - o->dilation * (kernel - 1) - 1;
+    *axis = (ConvAxis){in, room / o->stride + 1, kernel};
+    if (room >= 0) return true;
+    return weft_fail("conv2d: input %s with padding %lld is smaller than weight %s with dilation %lld",
+                     shape_text(o->x->shape, input), (long long)o->padding, shape_text(o->weight->shape, weight),
+                     (long long)o->dilation);
+}
+
+static bool prepare(const Conv2dOptions *o, ConvAttributes *a)
+{
+    if (!check_options(o) || !check_shapes(o)) return false;
+    *a = (ConvAttributes){.relu = o->relu, .shape = {
+        .groups = layout_groups(o->x), .in_channels = o->x->shape.size[1], .out_channels = o->weight->shape.size[0],
+        .sections = o->groups, .stride = o->stride, .padding = o->padding, .dilation = o->dilation,
+    }};
+    return make_axis(o, 2, &a->shape.height) && make_axis(o, 3, &a->shape.width);
+}
+
+Tensor *op_conv2d_with(Conv2dOptions o)
+{
+    if (!o.x || !o.weight || !o.bias) return NULL;
+    if (o.stride == 0) o.stride = 1;
+    if (o.dilation == 0) o.dilation = 1;
+    if (o.groups == 0) o.groups = 1;
+    ConvAttributes a;
+    if (!prepare(&o, &a)) return NULL;
+    Tensor *inputs[INPUTS] = {op_to_lanes(o.x), op_to_plain(o.weight), o.bias};
+    if (!inputs[INPUT] || !inputs[WEIGHT]) return NULL;
+    Tensor *y = layout_new(SHAPE(o.x->shape.size[0], a.shape.out_channels, a.shape.height.out, a.shape.width.out),
+                           LAYOUT_LANES);
+    const Real *packed = y ? packed_weights(inputs[WEIGHT], &a.shape, false) : NULL;
+    if (!packed) return NULL;
+    const Real *bias = o.bias != TENSOR_NONE ? o.bias->storage->data : NULL;
+    weft_kernels()->conv2d(y->storage->data, inputs[INPUT]->storage->data, packed, bias, o.relu, &a.shape);
+    if (inputs[INPUT]->is_gradient) layout_fill_spare(y);
+    return op_record(o.relu ? &conv2d_relu : &conv2d, y, inputs, INPUTS, &a, sizeof a);
+}

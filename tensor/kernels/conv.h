@@ -1,0 +1,73 @@
+/* Kernels of the direct 2-d convolution. Internal.
+ *
+ * Maps are in lanes: [groups][channels][height][width][16]. Weights are row-major, [O][C / sections][KH][KW]. */
+#ifndef WEFT_KERNEL_CONV_H
+#define WEFT_KERNEL_CONV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tensor/real.h"
+
+/* One dimension of the maps, height or width. */
+typedef struct ConvAxis {
+    int64_t in, out, kernel; /* out = (in + 2 padding - dilation (kernel - 1) - 1) / stride + 1, at least 1 */
+} ConvAxis;
+
+typedef struct ConvShape {
+    int64_t groups;                    /* of 16 samples */
+    int64_t in_channels, out_channels; /* of the whole convolution */
+    int64_t sections;                  /* of the channels that see only each other (PyTorch's `groups`) */
+    ConvAxis height, width;
+    int64_t stride, padding, dilation;
+} ConvShape;
+
+/* Packed weights hold 8 output channels side by side: [sections][ceil(O / 8)][C][taps][8], with O and C of one section.
+ * The transposed packing swaps the channels and reverses the taps, as the gradient of the input wants them. */
+enum { CONV_PACK = 8 };
+
+/* The gradients of weight and bias are defined as sums over chunks of so many groups: in a chunk each lane sums over
+ * group, y and x in order, then the lanes are folded as a tree; the sums of the chunks are added in order. */
+enum { CONV_CHUNK = 4 };
+
+#define CONV_KERNELS(K)                                                                                                \
+    K(conv2d_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                       \
+    /* out = bias + correlation of in with the weights, then relu if asked; bias may be NULL. In each output the       \
+     * sum starts at the bias and adds input channel, ky and kx in order. */                                           \
+    K(conv2d, (Real * out, const Real *in, const Real *packed, const Real *bias, bool relu, const ConvShape *shape))   \
+    /* in_grad from out_grad; the weights are packed transposed */                                                     \
+    K(conv2d_input_grad, (Real * in_grad, const Real *out_grad, const Real *packed, const ConvShape *shape))           \
+    /* weight_grad from the input and out_grad; `partial` has room for one weight_grad a chunk */                      \
+    K(conv2d_weight_grad,                                                                                              \
+      (Real * weight_grad, const Real *in, const Real *out_grad, Real *partial, const ConvShape *shape))               \
+    /* What comes before both in one pass: masked = out > 0 ? out_grad : 0 unless masked is NULL, and bias_grad, the   \
+     * sum of that, unless bias_grad is NULL; `partial` has room for one bias_grad a chunk. */                         \
+    K(conv2d_bias_grad, (Real * bias_grad, Real *masked, const Real *out_grad, const Real *out, Real *partial,         \
+                         const ConvShape *shape))
+
+static inline int64_t conv_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t conv_divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Chunks of the batch: how many times the gradient's size `partial` must be. */
+static inline int64_t conv_chunks(const ConvShape *shape)
+{
+    return conv_divide_up(shape->groups, CONV_CHUNK);
+}
+
+/* Values of packed weights, transposed or not. */
+static inline int64_t conv_packed_count(const ConvShape *shape, bool transposed)
+{
+    int64_t out = shape->out_channels / shape->sections, in = shape->in_channels / shape->sections;
+    int64_t side = transposed ? in : out, across = transposed ? out : in;
+    return shape->sections * conv_divide_up(side, CONV_PACK) * CONV_PACK * across * shape->height.kernel *
+           shape->width.kernel;
+}
+
+#endif

@@ -1,0 +1,344 @@
+/* op_conv2d against plain loops in double, on every instruction set, and its bits over sets and threads. */
+#include <stdio.h>
+
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "tensor/kernels/kernels.h"
+#include "tests/test.h"
+
+typedef struct Row {
+    int64_t n, c, h, w, o, kh, kw, stride, padding, dilation, groups;
+    enum { PLAIN, RELU, NO_BIAS } variant;
+} Row;
+
+static const Row rows[] = {
+    /* n, c, h, w, o, kh, kw, stride, padding, dilation, groups */
+    {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, PLAIN},
+    {1, 1, 3, 3, 1, 3, 3, 1, 0, 1, 1, PLAIN},
+    {15, 1, 7, 9, 8, 3, 3, 1, 0, 1, 1, PLAIN},
+    {16, 3, 8, 7, 12, 3, 3, 1, 1, 1, 1, RELU},
+    {17, 8, 6, 28, 12, 3, 3, 1, 0, 1, 1, RELU},
+    {33, 5, 9, 6, 15, 3, 3, 1, 2, 1, 1, PLAIN},
+    {65, 2, 5, 5, 3, 3, 3, 1, 1, 1, 1, RELU},
+    {130, 3, 4, 4, 4, 3, 3, 1, 0, 1, 1, PLAIN},
+    {17, 16, 3, 3, 10, 1, 1, 1, 0, 1, 1, PLAIN},
+    {4, 9, 5, 5, 17, 1, 1, 2, 0, 1, 1, NO_BIAS},
+    {4, 3, 12, 11, 7, 5, 5, 1, 2, 1, 1, PLAIN},
+    {3, 2, 9, 10, 9, 5, 4, 1, 3, 1, 1, PLAIN},
+    {3, 24, 7, 7, 24, 5, 5, 2, 2, 1, 1, RELU},
+    {2, 4, 13, 12, 6, 7, 7, 3, 3, 1, 1, PLAIN},
+    {5, 3, 10, 9, 5, 3, 3, 2, 1, 1, 1, PLAIN},
+    {5, 3, 10, 9, 5, 3, 3, 2, 0, 1, 1, PLAIN},
+    {5, 3, 11, 11, 5, 2, 2, 3, 0, 1, 1, PLAIN},
+    {5, 3, 9, 12, 5, 1, 3, 4, 1, 1, 1, PLAIN},
+    {5, 3, 12, 9, 5, 3, 1, 1, 1, 1, 1, PLAIN},
+    {4, 2, 12, 13, 11, 3, 3, 1, 2, 2, 1, PLAIN},
+    {4, 2, 14, 13, 3, 3, 3, 2, 3, 2, 1, PLAIN},
+    {4, 2, 14, 13, 3, 3, 2, 2, 1, 3, 1, PLAIN},
+    {4, 2, 15, 16, 3, 3, 3, 4, 2, 6, 1, PLAIN},
+    {4, 2, 10, 11, 3, 4, 4, 3, 5, 2, 1, PLAIN},
+    {18, 6, 6, 7, 9, 3, 3, 1, 1, 1, 3, RELU},
+    {18, 10, 6, 7, 20, 3, 3, 2, 1, 1, 2, NO_BIAS},
+    {7, 12, 5, 5, 12, 3, 3, 1, 1, 1, 12, PLAIN},
+    {3, 2, 2, 2, 3, 5, 5, 1, 2, 1, 1, PLAIN},
+    {3, 2, 1, 1, 3, 3, 3, 1, 1, 1, 1, PLAIN},
+    {3, 1, 1, 2, 2, 4, 3, 1, 4, 1, 1, PLAIN},
+    {2, 2, 3, 3, 2, 1, 1, 1, 2, 1, 1, PLAIN},
+    {2, 2, 3, 3, 2, 3, 3, 2, 7, 1, 1, PLAIN},
+    {2, 33, 4, 31, 31, 3, 3, 1, 1, 1, 1, PLAIN},
+    {2, 7, 26, 4, 14, 3, 3, 1, 0, 1, 1, PLAIN},
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+/* What a convolution computes: the result, and the gradients of input, weight and bias. */
+enum { RESULT, INPUT_GRAD, WEIGHT_GRAD, BIAS_GRAD, PARTS };
+enum { INPUT_STREAM = 1, WEIGHT_STREAM, BIAS_STREAM, GRAD_STREAM };
+
+typedef struct Values {
+    int64_t count[PARTS];
+    Real *part[PARTS];
+} Values;
+
+static int64_t outputs(int64_t in, int64_t kernel, const Row *r)
+{
+    return (in + 2 * r->padding - r->dilation * (kernel - 1) - 1) / r->stride + 1;
+}
+
+static Shape weight_shape(const Row *r)
+{
+    return SHAPE(r->o, r->c / r->groups, r->kh, r->kw);
+}
+
+static void values_free(Values *values)
+{
+    for (int i = 0; i < PARTS; i++) free(values->part[i]);
+}
+
+/* The op under test, forward and backward. The parts are NULL, and the test failed, if it fails. */
+static Values run(const Row *r)
+{
+    Values values = {0};
+    Tensor *x = test_tensor(SHAPE(r->n, r->c, r->h, r->w), INPUT_STREAM, 1);
+    Tensor *weight = test_tensor(weight_shape(r), WEIGHT_STREAM, 1);
+    Tensor *bias = r->variant == NO_BIAS ? TENSOR_NONE : test_tensor(SHAPE(r->o), BIAS_STREAM, 1);
+    Tensor *leaves[] = {x, weight, bias};
+    const int inputs = r->variant == NO_BIAS ? 2 : 3;
+    for (int i = 0; i < inputs; i++) tensor_set_requires_grad(leaves[i], true);
+    Tensor *y = op_conv2d(x, weight, bias, .stride = r->stride, .padding = r->padding, .dilation = r->dilation,
+                          .groups = r->groups, .relu = r->variant == RELU);
+    Tensor *grad = test_tensor(tensor_shape(y), GRAD_STREAM, 1);
+    if (!test_check(backward(y, .grad = grad), __FILE__, __LINE__, "backward")) return values;
+    test_check(layout_spare_is_right(y), __FILE__, __LINE__, "spare lanes repeat the last sample");
+    const Tensor *parts[PARTS] = {y, tensor_grad(x), tensor_grad(weight), inputs == 3 ? tensor_grad(bias) : NULL};
+    for (int i = 0; i < PARTS; i++) {
+        if (!parts[i]) continue;
+        values.part[i] = test_values(parts[i]);
+        values.count[i] = tensor_count(parts[i]);
+    }
+    return values;
+}
+
+typedef struct Reference {
+    double *part[PARTS];
+} Reference;
+
+/* Calls `visit` with the index of output, input, weight and output channel of every product of the convolution. */
+typedef void Visit(int64_t y, int64_t x, int64_t w, int64_t o, void *context);
+
+static void each_product(const Row *r, Visit *visit, void *context)
+{
+    const int64_t oh = outputs(r->h, r->kh, r), ow = outputs(r->w, r->kw, r), per_group = r->c / r->groups;
+    for (int64_t n = 0; n < r->n; n++)
+        for (int64_t o = 0; o < r->o; o++)
+            for (int64_t i = 0; i < oh * ow; i++)
+                for (int64_t k = 0; k < per_group * r->kh * r->kw; k++) {
+                    const int64_t c = o / (r->o / r->groups) * per_group + k / (r->kh * r->kw);
+                    const int64_t h = i / ow * r->stride + k / r->kw % r->kh * r->dilation - r->padding;
+                    const int64_t w = i % ow * r->stride + k % r->kw * r->dilation - r->padding;
+                    if (h < 0 || h >= r->h || w < 0 || w >= r->w) continue;
+                    visit((n * r->o + o) * oh * ow + i, ((n * r->c + c) * r->h + h) * r->w + w,
+                          o * per_group * r->kh * r->kw + k, o, context);
+                }
+}
+
+static void add_result(int64_t y, int64_t x, int64_t w, int64_t o, void *context)
+{
+    (void)o;
+    Reference *reference = context;
+    reference->part[RESULT][y] += test_number(INPUT_STREAM, x) * test_number(WEIGHT_STREAM, w);
+}
+
+static void add_grads(int64_t y, int64_t x, int64_t w, int64_t o, void *context)
+{
+    (void)o;
+    Reference *reference = context;
+    const double grad = reference->part[RESULT][y];
+    reference->part[INPUT_GRAD][x] += grad * test_number(WEIGHT_STREAM, w);
+    reference->part[WEIGHT_GRAD][w] += grad * test_number(INPUT_STREAM, x);
+}
+
+static void check_part(const Values *values, int part, const double *expected)
+{
+    /* Sums of some hundred products of numbers below 1. */
+    const double tolerance = sizeof(Real) == sizeof(float) ? 1e-4 : 1e-13;
+    for (int64_t i = 0; i < values->count[part]; i++)
+        CHECK_CLOSE((double)values->part[part][i], expected[i], tolerance);
+}
+
+/* Checks the result, then turns it into the gradient before relu, in place, and checks what follows from that. */
+static void check_values(const Row *r, const Values *values)
+{
+    Reference reference;
+    for (int i = 0; i < PARTS; i++) reference.part[i] = calloc((size_t)values->count[i] + 1, sizeof(double));
+    const int64_t area = outputs(r->h, r->kh, r) * outputs(r->w, r->kw, r);
+    double *y = reference.part[RESULT];
+    each_product(r, add_result, &reference);
+    for (int64_t i = 0; i < values->count[RESULT]; i++) {
+        if (r->variant != NO_BIAS) y[i] += test_number(BIAS_STREAM, i / area % r->o);
+        if (r->variant == RELU && y[i] < 0) y[i] = 0;
+    }
+    check_part(values, RESULT, y);
+    for (int64_t i = 0; i < values->count[RESULT]; i++) {
+        y[i] = r->variant == RELU && y[i] <= 0 ? 0 : test_number(GRAD_STREAM, i);
+        if (r->variant != NO_BIAS) reference.part[BIAS_GRAD][i / area % r->o] += y[i];
+    }
+    each_product(r, add_grads, &reference);
+    for (int i = INPUT_GRAD; i < PARTS; i++) check_part(values, i, reference.part[i]);
+    for (int i = 0; i < PARTS; i++) free(reference.part[i]);
+}
+
+static void check_same(const Values *a, const Values *b)
+{
+    for (int i = 0; i < PARTS; i++)
+        if (a->count[i] > 0) CHECK_EQUAL_BITS(a->part[i], b->part[i], a->count[i]);
+}
+
+/* Right on every table; the same bits on all that multiply and add in one step, for any number of threads. */
+static void test_row(void)
+{
+    const Row *r = &rows[test_index()];
+    Values first = {0};
+    for (const Kernels *const *table = weft_kernels_all(); *table && !test_failed(); table++) {
+        weft_kernels_use(*table);
+        Values values = run(r);
+        if (!test_failed()) check_values(r, &values);
+        if (first.part[RESULT] && strcmp((*table)->isa, "baseline") != 0) check_same(&first, &values);
+        if (first.part[RESULT]) values_free(&values);
+        else first = values;
+    }
+    weft_kernels_use(NULL);
+    static const int threads[] = {1, 2, 3, 5};
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0] && !test_failed(); i++) {
+        CHECK(weft_set_threads(threads[i]));
+        Values values = run(r);
+        check_same(&first, &values);
+        values_free(&values);
+    }
+    values_free(&first);
+}
+
+__attribute__((constructor)) static void register_rows(void)
+{
+    static Test tests[ROWS];
+    static char names[ROWS][96];
+    for (int i = 0; i < ROWS; i++) {
+        const Row *r = &rows[i];
+        snprintf(names[i], sizeof names[i], "conv2d_%dx%dx%dx%d_to_%d_%dx%d_s%d_p%d_d%d_g%d", (int)r->n, (int)r->c,
+                 (int)r->h, (int)r->w, (int)r->o, (int)r->kh, (int)r->kw, (int)r->stride, (int)r->padding,
+                 (int)r->dilation, (int)r->groups);
+        tests[i] = (Test){names[i], __FILE__, test_row, i, NULL};
+        test_register(&tests[i]);
+    }
+}
+
+TEST(conv2d_relu_fused_is_relu_after)
+{
+    Tensor *grads[2][3], *results[2];
+    for (int fused = 0; fused < 2; fused++) {
+        Tensor *x = test_tensor(SHAPE(19, 3, 6, 5), 1, 1), *weight = test_tensor(SHAPE(9, 3, 3, 3), 2, 1);
+        Tensor *bias = test_tensor(SHAPE(9), 3, 1);
+        Tensor *leaves[] = {x, weight, bias};
+        for (int i = 0; i < 3; i++) tensor_set_requires_grad(leaves[i], true);
+        Tensor *y = fused ? op_conv2d(x, weight, bias, .relu = true) : op_relu(op_conv2d(x, weight, bias));
+        CHECK(backward(y, .grad = test_tensor(tensor_shape(y), 4, 1)));
+        results[fused] = y;
+        for (int i = 0; i < 3; i++) grads[fused][i] = tensor_grad(leaves[i]);
+    }
+    for (int i = -1; i < 3; i++) {
+        Tensor *a = i < 0 ? results[0] : grads[0][i], *b = i < 0 ? results[1] : grads[1][i];
+        Real *apart = test_values(a), *together = test_values(b);
+        CHECK_EQUAL_BITS(apart, together, tensor_count(a));
+        free(apart);
+        free(together);
+    }
+}
+
+TEST(conv2d_computes_only_the_gradients_that_are_wanted)
+{
+    for (int wanted = 0; wanted < 3; wanted++) {
+        Tensor *leaves[] = {test_tensor(SHAPE(3, 2, 4, 4), 1, 1), test_tensor(SHAPE(4, 2, 3, 3), 2, 1),
+                            test_tensor(SHAPE(4), 3, 1)};
+        tensor_set_requires_grad(leaves[wanted], true);
+        Tensor *y = op_conv2d(leaves[0], leaves[1], leaves[2], .relu = true);
+        CHECK(backward(y, .grad = test_tensor(tensor_shape(y), 4, 1)));
+        for (int i = 0; i < 3; i++) CHECK(!tensor_grad(leaves[i]) == (i != wanted));
+    }
+}
+
+TEST(conv2d_packs_again_what_was_written)
+{
+    Tensor *x = test_tensor(SHAPE(2, 2, 3, 3), 1, 1), *weight = tensor_full(SHAPE(4, 2, 3, 3), 1);
+    Tensor *first = op_conv2d(x, weight, TENSOR_NONE);
+    CHECK(tensor_copy(weight, tensor_full(SHAPE(4, 2, 3, 3), 3)));
+    Tensor *second = op_conv2d(x, weight, TENSOR_NONE);
+    for (int64_t n = 0; n < 2; n++)
+        CHECK_CLOSE(tensor_get(second, AT(n, 3, 0, 0)), 3 * tensor_get(first, AT(n, 3, 0, 0)), 1e-5);
+}
+
+TEST(conv2d_packs_for_each_shape_of_one_storage)
+{
+    Tensor *weight = test_tensor(SHAPE(4, 2, 3, 3), 2, 1), *x = test_tensor(SHAPE(2, 4, 3, 3), 1, 1);
+    CHECK(op_conv2d(op_narrow(x, 1, 0, 2), weight, TENSOR_NONE));
+    Tensor *grouped = op_conv2d(x, weight, TENSOR_NONE, .groups = 2);
+    Tensor *half = op_conv2d(op_narrow(x, 1, 2, 2), op_narrow(weight, 0, 2, 2), TENSOR_NONE);
+    Tensor *reshaped = op_conv2d(x, op_reshape(weight, SHAPE(2, 4, 3, 3)), TENSOR_NONE);
+    Tensor *fresh = op_conv2d(x, test_tensor(SHAPE(2, 4, 3, 3), 2, 1), TENSOR_NONE);
+    for (int64_t o = 0; o < 2; o++) {
+        CHECK_CLOSE(tensor_get(grouped, AT(1, 2 + o, 0, 0)), tensor_get(half, AT(1, o, 0, 0)), 0);
+        CHECK_CLOSE(tensor_get(reshaped, AT(1, o, 0, 0)), tensor_get(fresh, AT(1, o, 0, 0)), 0);
+    }
+}
+
+TEST(conv2d_never_multiplies_padding)
+{
+    Tensor *x = tensor_full(SHAPE(1, 1, 2, 2), 1), *weight = tensor_full(SHAPE(1, 1, 3, 3), 1);
+    CHECK(tensor_set(weight, AT(0, 0, 0, 0), INFINITY));
+    Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .padding = 1);
+    CHECK_CLOSE(tensor_get(y, AT(0, 0, 0, 0)), 4, 0);
+    CHECK_CLOSE(tensor_get(y, AT(0, 0, 1, 1)), INFINITY, 0);
+}
+
+TEST(conv2d_relu_keeps_nan)
+{
+    Tensor *x = tensor_full(SHAPE(1, 1, 1, 2), -1), *weight = tensor_full(SHAPE(1, 1, 1, 1), 1);
+    CHECK(tensor_set(x, AT(0, 0, 0, 1), NAN));
+    Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .relu = true);
+    CHECK_CLOSE(tensor_get(y, AT(0, 0, 0, 0)), 0, 0);
+    CHECK(isnan(tensor_get(y, AT(0, 0, 0, 1))));
+}
+
+TEST(conv2d_says_what_does_not_fit)
+{
+    Tensor *x = tensor_zeros(SHAPE(128, 8, 26, 26)), *none = TENSOR_NONE;
+    CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 12, 3, 3)), none));
+    CHECK_ERROR("conv2d: input [128, 8, 26, 26] has 8 channels, weight [16, 12, 3, 3] takes 12");
+    CHECK(!op_conv2d(tensor_zeros(SHAPE(8, 26, 26)), tensor_zeros(SHAPE(16, 8, 3, 3)), none));
+    CHECK_ERROR("conv2d: input [8, 26, 26]");
+    CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 8, 3)), none));
+    CHECK_ERROR("conv2d: weight [16, 8, 3]");
+    Tensor *weight = tensor_zeros(SHAPE(16, 8, 3, 3));
+    CHECK(!op_conv2d(x, weight, tensor_zeros(SHAPE(15))));
+    CHECK_ERROR("conv2d: bias [15], weight [16, 8, 3, 3] wants [16]");
+    CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 2, 3, 3)), none, .groups = 3));
+    CHECK_ERROR("3 groups");
+    CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 8, 27, 3)), none));
+    CHECK_ERROR("conv2d: input [128, 8, 26, 26] with padding 0 is smaller than weight [16, 8, 27, 3]");
+    CHECK(!op_conv2d(x, weight, none, .stride = -1));
+    CHECK_ERROR("stride -1");
+    CHECK(!op_conv2d(x, weight, none, .padding = -1));
+    CHECK_ERROR("padding -1");
+    CHECK(!op_conv2d(x, weight, none, .dilation = INT64_MAX));
+    CHECK_ERROR("dilation 9223372036854775807");
+    CHECK(!op_conv2d(x, weight, none, .padding = 1 << 30));
+    CHECK_ERROR("2147483672");
+    CHECK(!op_conv2d(NULL, weight, none) && !op_conv2d(x, NULL, none) && !op_conv2d(x, weight, NULL));
+}
+
+TEST(conv2d_strides_beyond_the_map)
+{
+    Tensor *x = test_tensor(SHAPE(1, 1, 3, 3), 1, 1), *weight = test_tensor(SHAPE(1, 1, 2, 2), 2, 1);
+    tensor_set_requires_grad(x, true);
+    Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .stride = 1 << 30);
+    CHECK(backward(y));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, 1, 1)), tensor_get(weight, AT(0, 0, 1, 1)), 0);
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, 2, 2)), 0, 0);
+}
+
+TEST(conv2d_describes_itself)
+{
+    Tensor *x = tensor_zeros(SHAPE(1, 4, 5, 5)), *weight = tensor_zeros(SHAPE(2, 2, 3, 3));
+    tensor_set_requires_grad(weight, true);
+    Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .stride = 2, .padding = 3, .dilation = 4, .groups = 2, .relu = true);
+    const Node *node = tensor_node(y);
+    CHECK(node);
+    Attribute attributes[OP_MAX_ATTRIBUTES];
+    CHECK_EQUAL(node_op(node)->describe(node, attributes), 5);
+    static const struct {
+        const char *name;
+        int64_t value;
+    } expected[] = {{"stride", 2}, {"padding", 3}, {"dilation", 4}, {"groups", 2}, {"relu", 1}};
+    for (int i = 0; i < 5; i++) {
+        CHECK_TEXT(attributes[i].name, expected[i].name);
+        CHECK_EQUAL(attributes[i].integers[0], expected[i].value);
+    }
+}
