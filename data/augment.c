@@ -12,7 +12,7 @@ enum { POINT_BITS = 32, WEIGHT_BITS = 8, WEIGHT_ONE = 1 << WEIGHT_BITS };
 
 /* ---- Options ---- */
 
-bool augmentation_is_on(const Augmentation *a)
+bool augment_is_on(const Augmentation *a)
 {
     return a->rotation != 0 || a->translation != 0 || a->scale != 0 || a->shear != 0;
 }
@@ -23,7 +23,7 @@ static bool in_range(const char *name, double value, double most)
     return weft_fail("augmentation: %s is %g; it must be from 0 to %g", name, value, most);
 }
 
-bool augmentation_check(const Augmentation *a)
+bool augment_check(const Augmentation *a)
 {
     return in_range("rotation", a->rotation, MAX_ROTATION) && in_range("scale", a->scale, MAX_SCALE) &&
            in_range("translation", a->translation, MAX_TRANSLATION) && in_range("shear", a->shear, MAX_SHEAR);
@@ -36,7 +36,7 @@ static int64_t fixed_point(double pixels)
     return (int64_t)floor(pixels * (double)(INT64_C(1) << POINT_BITS) + 0.5);
 }
 
-AffineMap affine_map(int64_t height, int64_t width, double rotation, double shear, double scale, double x, double y)
+AffineMap augment_map(int64_t height, int64_t width, double rotation, double shear, double scale, double x, double y)
 {
     /* Forward: rotation times [1 tan(shear); 0 1] times scale. Its inverse: */
     double c = weft_cos(rotation * RADIANS) / scale, s = weft_sin(rotation * RADIANS) / scale;
@@ -52,13 +52,13 @@ AffineMap affine_map(int64_t height, int64_t width, double rotation, double shea
     };
 }
 
-AffineMap affine_random(int64_t height, int64_t width, const Augmentation *a, RandomKey key, int64_t index)
+AffineMap augment_random(int64_t height, int64_t width, const Augmentation *a, RandomKey key, int64_t index)
 {
     enum { ROTATION, X, Y, SCALE, SHEAR, DRAWS };
     double draw[DRAWS]; /* in [-1, 1) */
     for (int i = 0; i < DRAWS; i++)
         draw[i] = 2 * random_uniform(key, (uint64_t)index * DRAWS + (uint64_t)i) - 1;
-    return affine_map(height, width, draw[ROTATION] * a->rotation, draw[SHEAR] * a->shear, 1 + draw[SCALE] * a->scale,
+    return augment_map(height, width, draw[ROTATION] * a->rotation, draw[SHEAR] * a->shear, 1 + draw[SCALE] * a->scale,
                       draw[X] * a->translation, draw[Y] * a->translation);
 }
 
@@ -95,7 +95,7 @@ static Real sample_at_edge(const uint8_t *image, int64_t height, int64_t width, 
     return blend(pixels[0], pixels[1], pixels[2], pixels[3], weight(x), weight(y));
 }
 
-void affine_apply(const AffineMap *map, const uint8_t *image, int64_t height, int64_t width, Real *result)
+void augment_apply(const AffineMap *map, const uint8_t *image, int64_t height, int64_t width, Real *result)
 {
     for (int64_t i = 0; i < height; i++, result += width) {
         int64_t x = map->x0 + i * map->x_by_y, y = map->y0 + i * map->y_by_y;
@@ -120,6 +120,6 @@ void affine_apply(const AffineMap *map, const uint8_t *image, int64_t height, in
 void augment_image(const uint8_t *image, int64_t height, int64_t width, const Augmentation *augmentation,
                    RandomKey key, int64_t index, Real *result)
 {
-    AffineMap map = affine_random(height, width, augmentation, key, index);
-    affine_apply(&map, image, height, width, result);
+    AffineMap map = augment_random(height, width, augmentation, key, index);
+    augment_apply(&map, image, height, width, result);
 }

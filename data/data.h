@@ -27,6 +27,7 @@ Dataset *dataset_from(const uint8_t *images, const uint8_t *labels, int64_t coun
 /* Counted: loaders keep their data set, so it may be freed before them. */
 void dataset_free(Dataset *dataset);
 
+/* What it holds; 0 for NULL. */
 int64_t dataset_count(const Dataset *dataset);
 int dataset_classes(const Dataset *dataset);
 Shape dataset_image_shape(const Dataset *dataset); /* [channels, height, width] */

@@ -30,14 +30,14 @@ typedef struct AffineMap {
 } AffineMap;
 /* The map that turns by `rotation` degrees, shears, scales about the centre ((width - 1) / 2, (height - 1) / 2) and
  * then moves by (x, y) pixels: row by row it holds the inverse. */
-AffineMap affine_map(int64_t height, int64_t width, double rotation, double shear, double scale, double x, double y);
+AffineMap augment_map(int64_t height, int64_t width, double rotation, double shear, double scale, double x, double y);
 /* The random map of image `index`. */
-AffineMap affine_random(int64_t height, int64_t width, const Augmentation *augmentation, RandomKey key, int64_t index);
+AffineMap augment_random(int64_t height, int64_t width, const Augmentation *augmentation, RandomKey key, int64_t index);
 /* result[y][x] = the image where the map says, bilinear in steps of 1/256 pixel, 0 outside; in the bytes' range. */
-void affine_apply(const AffineMap *map, const uint8_t *image, int64_t height, int64_t width, Real *result);
+void augment_apply(const AffineMap *map, const uint8_t *image, int64_t height, int64_t width, Real *result);
 
 /* Whether anything is to be done, and whether it is in range (false with an error). */
-bool augmentation_is_on(const Augmentation *augmentation);
-bool augmentation_check(const Augmentation *augmentation);
+bool augment_is_on(const Augmentation *augmentation);
+bool augment_check(const Augmentation *augmentation);
 
 #endif

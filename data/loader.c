@@ -27,7 +27,7 @@ static bool check_options(const LoaderOptions *o)
                          (long long)o->first, (long long)there);
     if (!isfinite(o->mean) || !isfinite(o->deviation) || o->deviation < 0)
         return weft_fail("loader_new: mean %g and deviation %g", o->mean, o->deviation);
-    return augmentation_check(&o->augmentation);
+    return augment_check(&o->augmentation);
 }
 
 Loader *loader_with(LoaderOptions options)
@@ -101,10 +101,10 @@ static void write_rows(int64_t begin, int64_t end, int thread, void *context)
         int64_t index = loader->indices[i], elements = dataset->channels * pixels;
         const uint8_t *image = dataset->images + index * elements;
         Real *row = loader->rows + i * elements;
-        if (augmentation_is_on(augmentation)) {
-            AffineMap map = affine_random(height, width, augmentation, key(loader, STREAM_AUGMENTATION), index);
+        if (augment_is_on(augmentation)) {
+            AffineMap map = augment_random(height, width, augmentation, key(loader, STREAM_AUGMENTATION), index);
             for (int64_t c = 0; c < dataset->channels; c++)
-                affine_apply(&map, image + c * pixels, height, width, row + c * pixels);
+                augment_apply(&map, image + c * pixels, height, width, row + c * pixels);
         } else {
             for (int64_t e = 0; e < elements; e++) row[e] = image[e];
         }

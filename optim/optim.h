@@ -20,9 +20,11 @@ typedef struct SgdOptions {
     bool nesterov;                /* needs momentum and no dampening */
     char end;
 } SgdOptions;
+
 /* optimizer_sgd(&parameters, 0.01, .momentum = 0.9). NULL with an error if an option is out of range. */
 #define optimizer_sgd(...) optimizer_sgd_with((SgdOptions){__VA_ARGS__, .end = 0})
 Optimizer *optimizer_sgd_with(SgdOptions options);
+/* Frees the momentum buffers and lets go of the parameters; before or after whoever else holds them. */
 void optimizer_free(Optimizer *optimizer);
 
 /* For each value w of a parameter and g of its gradient, as torch.optim.SGD does, every product and sum rounded:
@@ -34,6 +36,7 @@ bool optimizer_step(Optimizer *optimizer) WEFT_CHECKED;
 /* Drops all gradients without a step. */
 void optimizer_clear(Optimizer *optimizer);
 
+/* What it steps with; 0 for NULL. */
 double optimizer_lr(const Optimizer *optimizer);
 double optimizer_momentum(const Optimizer *optimizer);
 /* False with an error if below 0 or not finite. */

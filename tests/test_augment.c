@@ -24,8 +24,8 @@ TEST(augment_whole_pixels_are_a_shift)
     fill(image, HEIGHT * WIDTH);
     for (size_t s = 0; s < sizeof shifts / sizeof *shifts; s++) {
         int right = shifts[s][0], down = shifts[s][1];
-        AffineMap map = affine_map(HEIGHT, WIDTH, 0, 0, 1, right, down);
-        affine_apply(&map, image, HEIGHT, WIDTH, result);
+        AffineMap map = augment_map(HEIGHT, WIDTH, 0, 0, 1, right, down);
+        augment_apply(&map, image, HEIGHT, WIDTH, result);
         for (int y = 0; y < HEIGHT; y++) {
             for (int x = 0; x < WIDTH; x++)
                 CHECK_CLOSE((double)result[y * WIDTH + x], pixel(image, HEIGHT, WIDTH, y - down, x - right), 0);
@@ -40,8 +40,8 @@ TEST(augment_interpolates)
     uint8_t image[HEIGHT * WIDTH];
     Real result[HEIGHT * WIDTH];
     fill(image, HEIGHT * WIDTH);
-    AffineMap map = affine_map(HEIGHT, WIDTH, 0, 0, 1, 0.25, 0.5);
-    affine_apply(&map, image, HEIGHT, WIDTH, result);
+    AffineMap map = augment_map(HEIGHT, WIDTH, 0, 0, 1, 0.25, 0.5);
+    augment_apply(&map, image, HEIGHT, WIDTH, result);
     for (int y = 0; y < HEIGHT; y++) {
         for (int x = 0; x < WIDTH; x++) {
             double here = 0.75 * pixel(image, HEIGHT, WIDTH, y, x) + 0.25 * pixel(image, HEIGHT, WIDTH, y, x - 1);
@@ -59,7 +59,7 @@ static void check_forward(AffineMap map, int xx, int xy, int yx, int yy)
     uint8_t image[PIXELS];
     Real result[PIXELS];
     fill(image, PIXELS);
-    affine_apply(&map, image, SIDE, SIDE, result);
+    augment_apply(&map, image, SIDE, SIDE, result);
     int centre = SIDE / 2, hits = 0;
     for (int y = -centre; y <= centre; y++) {
         for (int x = -centre; x <= centre; x++) {
@@ -74,12 +74,12 @@ static void check_forward(AffineMap map, int xx, int xy, int yx, int yy)
 
 TEST(augment_maps_are_what_they_say)
 {
-    check_forward(affine_map(SIDE, SIDE, 90, 0, 1, 0, 0), 0, -1, 1, 0); /* right becomes down */
-    check_forward(affine_map(SIDE, SIDE, -90, 0, 1, 0, 0), 0, 1, -1, 0);
-    check_forward(affine_map(SIDE, SIDE, 180, 0, 1, 0, 0), -1, 0, 0, -1);
-    check_forward(affine_map(SIDE, SIDE, 0, 45, 1, 0, 0), 1, 1, 0, 1);
-    check_forward(affine_map(SIDE, SIDE, 0, 0, 2, 0, 0), 2, 0, 0, 2);
-    check_forward(affine_map(SIDE, SIDE, 90, 45, 1, 0, 0), 0, -1, 1, 1); /* sheared first, then turned */
+    check_forward(augment_map(SIDE, SIDE, 90, 0, 1, 0, 0), 0, -1, 1, 0); /* right becomes down */
+    check_forward(augment_map(SIDE, SIDE, -90, 0, 1, 0, 0), 0, 1, -1, 0);
+    check_forward(augment_map(SIDE, SIDE, 180, 0, 1, 0, 0), -1, 0, 0, -1);
+    check_forward(augment_map(SIDE, SIDE, 0, 45, 1, 0, 0), 1, 1, 0, 1);
+    check_forward(augment_map(SIDE, SIDE, 0, 0, 2, 0, 0), 2, 0, 0, 2);
+    check_forward(augment_map(SIDE, SIDE, 90, 45, 1, 0, 0), 0, -1, 1, 1); /* sheared first, then turned */
 }
 
 /* The centre of an even side lies between pixels; a smooth hill about it stays where it is at any angle. */
@@ -93,8 +93,8 @@ static void check_hill(int height, int width)
         image[i] = (uint8_t)(250 * height_left * height_left + 0.5);
     }
     for (double angle = -170; angle < 180; angle += 17) {
-        AffineMap map = affine_map(height, width, angle, 0, 1, 0, 0);
-        affine_apply(&map, image, height, width, result);
+        AffineMap map = augment_map(height, width, angle, 0, 1, 0, 0);
+        augment_apply(&map, image, height, width, result);
         for (int i = 0; i < height * width; i++) CHECK(fabs((double)result[i] - image[i]) < 3);
     }
 }
@@ -120,8 +120,8 @@ TEST(augment_random_maps_keep_to_their_ranges)
     const int64_t one = INT64_C(1) << 32;
     double least[5] = {9, 9, 9, 9, 9}, most[5] = {-9, -9, -9, -9, -9};
     for (int64_t i = 0; i < COUNT; i++) {
-        AffineMap t = affine_random(SIDE, SIDE, &turn, key, i), m = affine_random(SIDE, SIDE, &move, key, i);
-        AffineMap z = affine_random(SIDE, SIDE, &zoom, key, i), l = affine_random(SIDE, SIDE, &lean, key, i);
+        AffineMap t = augment_random(SIDE, SIDE, &turn, key, i), m = augment_random(SIDE, SIDE, &move, key, i);
+        AffineMap z = augment_random(SIDE, SIDE, &zoom, key, i), l = augment_random(SIDE, SIDE, &lean, key, i);
         double measured[5] = {asin(pixels_of(t.x_by_y)) * 180 / acos(-1) / 10, -pixels_of(m.x0) / 3,
                               -pixels_of(m.y0) / 3, (1 / pixels_of(z.x_by_x) - 1) / 0.2,
                               atan(-pixels_of(l.x_by_y)) * 180 / acos(-1) / 20};

