@@ -1,0 +1,240 @@
+/* Nothing shows in which layout a tensor is, how many threads ran or which instruction set: every op's values and
+ * gradients have the same bits. Rows are in the notation of tests/cases.h. */
+#include <stdio.h>
+
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "tensor/kernels/kernels.h"
+#include "tests/cases.h"
+#include "tests/test.h"
+
+static const int64_t batches[] = {1, 15, 16, 17, 33};
+enum { BATCH_COUNT = sizeof batches / sizeof *batches };
+
+/* What an op gave: its result and the gradients of its inputs, row-major. */
+typedef struct Outcome {
+    Real *values[CASE_INPUTS + 1];
+    int64_t counts[CASE_INPUTS + 1];
+} Outcome;
+
+static void outcome_free(Outcome *outcome)
+{
+    for (int i = 0; i <= CASE_INPUTS; i++) free(outcome->values[i]);
+}
+
+static void keep_values(Outcome *outcome, int i, const Tensor *t)
+{
+    CHECK(t);
+    CHECK(layout_spare_is_right(t));
+    outcome->values[i] = test_values(t);
+    outcome->counts[i] = tensor_count(t);
+}
+
+/* Runs a case, the inputs in `lanes` converted to lanes first, and the gradients backwards. */
+static void run(Outcome *outcome, const Case *c, unsigned lanes)
+{
+    *outcome = (Outcome){0};
+    Tensor *inputs[CASE_INPUTS], *converted[CASE_INPUTS];
+    for (int i = 0; i < c->input_count; i++) {
+        inputs[i] = case_input(c, i);
+        converted[i] = lanes >> i & 1 ? op_to_lanes(inputs[i]) : inputs[i];
+        CHECK(converted[i]);
+        tensor_keep_grad(converted[i]);
+    }
+    Tensor *y = case_run(c, converted);
+    keep_values(outcome, 0, y);
+    if (!tensor_requires_grad(y)) return;
+    CHECK(backward(y, .grad = case_output_grad(tensor_shape(y))));
+    for (int i = 0; i < c->input_count; i++) {
+        if (!tensor_requires_grad(inputs[i])) continue;
+        keep_values(outcome, i + 1, tensor_grad(inputs[i]));
+        CHECK(layout_spare_is_right(tensor_grad(converted[i])));
+    }
+}
+
+static void check_same(const Outcome *a, const Outcome *b)
+{
+    for (int i = 0; i <= CASE_INPUTS; i++) {
+        CHECK_EQUAL(a->counts[i], b->counts[i]);
+        if (a->counts[i]) CHECK_EQUAL_BITS(a->values[i], b->values[i], a->counts[i]);
+    }
+}
+
+static void run_and_compare(const Outcome *expected, const Case *c, unsigned lanes)
+{
+    Scope scope = scope_open();
+    Outcome outcome;
+    run(&outcome, c, lanes);
+    if (!test_failed()) check_same(expected, &outcome);
+    outcome_free(&outcome);
+    scope_close(scope);
+}
+
+/* The inputs that have two layouts. */
+static unsigned in_two_layouts(const Case *c)
+{
+    unsigned mask = 0;
+    for (int i = 0; i < c->input_count; i++)
+        if (c->inputs[i].shape.rank >= 2) mask |= 1U << i;
+    return mask;
+}
+
+static void check_layouts(const char *text, int64_t n)
+{
+    Case c;
+    CHECK(case_parse(&c, text, n));
+    Scope scope = scope_open();
+    Outcome plain;
+    run(&plain, &c, 0);
+    unsigned mask = in_two_layouts(&c);
+    for (unsigned lanes = mask; lanes && !test_failed(); lanes = (lanes - 1) & mask) run_and_compare(&plain, &c, lanes);
+    outcome_free(&plain);
+    scope_close(scope);
+}
+
+/* The same with other numbers of threads, and by each instruction set with a fused multiply-add. */
+static void check_machines(const char *text, int64_t n)
+{
+    static const int threads[] = {2, 3, 5};
+    Case c;
+    CHECK(case_parse(&c, text, n));
+    Scope scope = scope_open();
+    Outcome expected;
+    CHECK(weft_set_threads(1));
+    run(&expected, &c, ~0U & in_two_layouts(&c));
+    for (int i = 0; i < 3 && !test_failed(); i++) {
+        CHECK(weft_set_threads(threads[i]));
+        run_and_compare(&expected, &c, in_two_layouts(&c));
+    }
+    for (const Kernels *const *table = weft_kernels_all(); table[1] && table[1]->isa && !test_failed(); table++) {
+        weft_kernels_use(*table);
+        run_and_compare(&expected, &c, in_two_layouts(&c));
+    }
+    weft_kernels_use(NULL);
+    outcome_free(&expected);
+    scope_close(scope);
+}
+
+static const char *const small[] = {
+    "add : Nx3x4x2 Nx3x4x2",
+    "add : Nx3x4x2 3x1x2",
+    "add : 1x3x4x2 Nx1x1x2",
+    "add : Nx1x4 1x3x1",
+    "add : N Nx1",
+    "sub : 4x1 Nx3x4x2",
+    "sub : scalar Nx3",
+    "sub : 1x5 1x5",
+    "mul : Nx3x4x2 3x1x1",
+    "mul : 1x3x1x2 Nx3x4x2",
+    "mul : 16x3 1x3",
+    "mul : 2x1x2x1x2x1 1x2x1x2x1x2",
+    "mul : Nx1 NxN",
+    "div : Nx3x4x2 Nx3x4x2*0.5+2",
+    "div : 3x1 Nx3x4*0.5+1",
+    "div : 1x4x1 N*0.25+1",
+    "add_scalar s=1.5 : Nx3x2",
+    "sub_scalar s=1.5 : Nx3x2",
+    "mul_scalar s=-2.5 : Nx3x2",
+    "div_scalar s=-3 : Nx3x2",
+    "neg : Nx3x2",
+    "exp : Nx3x2*4",
+    "log : Nx3x2+1.25",
+    "sqrt : Nx3x2+1.25",
+    "square : Nx3x2",
+    "abs : Nx3x2",
+    "tanh : Nx3x2*3",
+    "sigmoid : Nx3x2*4",
+    "relu : Nx3x2",
+    "leaky_relu slope=0.1 : Nx3x2",
+    "exp : N",
+    "tanh : scalar",
+    "sum : Nx3x4x2",
+    "sum dims=0 : Nx3x4x2",
+    "sum dims=0,2,3 keep=1 : Nx3x4x2",
+    "sum dims=1,3 : Nx3x4x2",
+    "sum dims=2 keep=1 : Nx3x4x2",
+    "sum dims=1 : Nx3",
+    "sum : N",
+    "sum : scalar",
+    "mean : Nx3x7",
+    "mean dims=0 keep=1 : Nx3x4x2",
+    "mean dims=0,2 : Nx3x4x2",
+    "mean dims=1,2,3 : Nx3x4x2",
+    "reshape to=Nx4x6 : Nx3x4x2",
+    "reshape to=24xN : Nx3x4x2",
+    "reshape to=-1 : Nx3x4",
+    "reshape to=N : Nx1x1",
+    "reshape to=NxNx3 : NxNx3x1",
+    "reshape to=Nx1 : N",
+    "flatten : Nx3x4x2",
+    "transpose a=1 b=3 : Nx3x4x2",
+    "transpose a=0 b=2 : Nx3x4x2",
+    "transpose a=1 b=1 : Nx3",
+    "concat dim=1 : Nx3x2 Nx1x2 Nx4x2",
+    "concat dim=0 : Nx3x2 4x3x2 Nx3x2",
+    "concat dim=-1 : Nx3x2 Nx3x5",
+    "concat dim=0 : N 3 N",
+    "narrow dim=1 start=1 length=2 : Nx4x3",
+    "narrow dim=0 start=0 length=1 : Nx4x3",
+    "narrow dim=0 start=3 length=19 : 23x4",
+    "narrow dim=-1 start=2 length=1 : Nx4x3",
+    "narrow dim=0 start=2 length=17 : 20",
+    "softmax dim=1 : Nx5*2",
+    "softmax dim=0 : Nx5*2",
+    "softmax dim=0 : N",
+    "softmax dim=2 : Nx3x4x2",
+    "log_softmax dim=1 : Nx5*2",
+    "log_softmax dim=0 : Nx3x2",
+    "log_softmax dim=-1 : Nx3x4x2",
+    "argmax dim=0 : Nx3x4",
+    "argmax dim=1 : Nx3x4",
+    "argmax dim=2 : Nx3x4",
+    "argmax dim=0 : N",
+};
+
+/* Large enough for five threads; the plain ones divide unevenly. */
+static const char *const large[] = {
+    "add : 33x50x50 50x50",
+    "mul : 33x50x51 33x1x51",
+    "div : 33x50x50 33x50x50*0.5+2",
+    "exp : 33x50x50",
+    "log : 33x50x50+1.25",
+    "tanh : 33x50x50*3",
+    "sigmoid : 33x50x50*4",
+    "sqrt : 33x50x50+1.25",
+    "square : 7x111x112",
+    "sum dims=0 : 33x50x50",
+    "sum dims=0,2 : 33x50x50",
+    "mean dims=1 : 33x50x50",
+    "sum : 33x50x50",
+    "transpose a=0 b=2 : 33x50x51",
+    "transpose a=1 b=2 : 33x50x51",
+    "concat dim=1 : 33x50x50 33x7x50",
+    "narrow dim=2 start=3 length=41 : 33x50x50",
+    "softmax dim=1 : 33x50x50*2",
+    "log_softmax dim=2 : 33x50x50*2",
+    "log_softmax dim=0 : 133x50",
+    "argmax dim=1 : 33x50x50",
+};
+
+enum { SMALL_COUNT = sizeof small / sizeof *small, LARGE_COUNT = sizeof large / sizeof *large };
+
+static void run_row(void)
+{
+    int row = test_index();
+    const char *text = row < SMALL_COUNT ? small[row] : large[row - SMALL_COUNT];
+    for (int b = 0; b < (case_has_batch(text) ? BATCH_COUNT : 1) && !test_failed(); b++) {
+        check_layouts(text, batches[b]);
+        if (!test_failed()) check_machines(text, batches[b]);
+    }
+}
+
+__attribute__((constructor)) static void register_rows(void)
+{
+    static Test tests[SMALL_COUNT + LARGE_COUNT];
+    for (int row = 0; row < SMALL_COUNT + LARGE_COUNT; row++) {
+        const char *text = row < SMALL_COUNT ? small[row] : large[row - SMALL_COUNT];
+        tests[row] = (Test){.name = text, .file = __FILE__, .run = run_row, .index = row};
+        test_register(&tests[row]);
+    }
+}
