@@ -16,7 +16,7 @@
 
 #include "tensor/real.h"
 
-/* abs is written so that -0 becomes 0; the choices, so that a NaN stays one. */
+/* Comparisons are such that a NaN stays one. */
 #define ELEMENTWISE_OPS(ROW, K)                                                                                        \
     ROW(K, add_scalar, NUMBER(s), NOTHING, x + s, g)                                                                   \
     ROW(K, sub_scalar, NUMBER(s), NOTHING, x - s, g)                                                                   \
@@ -27,7 +27,7 @@
     ROW(K, log, ALONE, INPUT, vlog(x), g / x)                                                                          \
     ROW(K, sqrt, ALONE, OUTPUT, vsqrt(x), g / (y + y))                                                                 \
     ROW(K, square, ALONE, INPUT, x * x, g * (x + x))                                                                   \
-    ROW(K, abs, ALONE, INPUT, vselect(x > ZERO, x, ZERO - x), vselect(x > ZERO, g, vselect(x < ZERO, -g, ZERO)))       \
+    ROW(K, abs, ALONE, INPUT, (V)((U)x & ~SIGN_BIT), vselect(x > ZERO, g, vselect(x < ZERO, -g, ZERO)))                \
     ROW(K, tanh, ALONE, OUTPUT, vtanh(x), g * (ONE - y * y))                                                           \
     ROW(K, sigmoid, ALONE, OUTPUT, vsigmoid(x), g * (y * (ONE - y)))                                                   \
     ROW(K, relu, ALONE, OUTPUT, vselect(x < ZERO, ZERO, x), vselect(y > ZERO, g, ZERO))                                \
