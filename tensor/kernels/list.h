@@ -14,6 +14,7 @@
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/sgd.h"
 #include "tensor/kernels/softmax.h"
+#include "tensor/kernels/winograd.h"
 
 #define WEFT_KERNELS(K)                                                                                                \
     BATCH_NORM_KERNELS(K)                                                                                              \
@@ -27,6 +28,7 @@
     POOL_KERNELS(K)                                                                                                    \
     REDUCE_KERNELS(K)                                                                                                  \
     SOFTMAX_KERNELS(K)                                                                                                 \
-    SGD_KERNELS(K)
+    SGD_KERNELS(K)                                                                                                     \
+    WINOGRAD_KERNELS(K)
 
 #endif
