@@ -559,7 +559,7 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     for (int64_t o = 0, width; o < columns; o += width * VWIDTH) {                                                     \
         const Real *x = grads + o;                                                                                     \
         width = (columns - o) / VWIDTH < OUTER_WIDTH ? (columns - o) / VWIDTH : OUTER_WIDTH;                           \
-        if (width == 4) outer_tile(height, 4, samples, from, x, columns, to + o, sum_columns, resume);                 \
+        if (OUTER_WIDTH > 3 && width > 3) outer_tile(height, 4, samples, from, x, columns, to + o, sum_columns, resume); \
         else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, sum_columns, resume);            \
         else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, sum_columns, resume);            \
         else outer_tile(height, 1, samples, from, x, columns, to + o, sum_columns, resume);                            \
