@@ -176,7 +176,7 @@ VINLINE void avg_plane(const Pool *pool, int64_t plane, const int64_t tile)
 {
     const PoolShape *s = &pool->shape;
     const Real *in = pool->in + plane * in_count(s);
-    const V area = vset((Real)(s->kernel_height * s->kernel_width));
+    const V area = vset((Real)s->kernel_height * (Real)s->kernel_width);
     int64_t out = plane * out_count(s);
     for (int64_t y = 0; y < s->out_height; y++)
         for (int64_t x = 0; x < s->out_width; x++) {
@@ -205,7 +205,7 @@ VINLINE void avg_grad_plane(const Pool *pool, int64_t plane, const int64_t tile)
 {
     const PoolShape *s = &pool->shape;
     Real *in_grad = pool->out + plane * in_count(s);
-    const V area = vset((Real)(s->kernel_height * s->kernel_width));
+    const V area = vset((Real)s->kernel_height * (Real)s->kernel_width);
     int64_t out = plane * out_count(s);
     if (tile == 0) memset(in_grad, 0, (size_t)in_count(s) * sizeof *in_grad);
     for (int64_t y = 0; y < s->out_height; y++)
