@@ -90,7 +90,8 @@ static bool code_point(Json *json, uint32_t *code)
         bool escaped = json->length - json->at >= 2 && memcmp(json->text + json->at, "\\u", 2) == 0;
         if (escaped) json->at += 2;
         if (escaped && !hex4(json, &low)) return false;
-        if (low < SURROGATE_LOW || low >= SURROGATE_END) return nn_json_fail(json, "the second half of a surrogate pair");
+        if (low < SURROGATE_LOW || low >= SURROGATE_END)
+            return nn_json_fail(json, "the second half of a surrogate pair");
         *code = SUPPLEMENTARY + ((*code - SURROGATE_HIGH) << 10) + (low - SURROGATE_LOW);
     } else if (*code >= SURROGATE_LOW && *code < SURROGATE_END) {
         return nn_json_fail(json, "a code point that stands alone");

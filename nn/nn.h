@@ -172,6 +172,17 @@ Tensor *nn_forward_children(Module *module, Tensor *x);
         Module *nn_child_made = nn_add_child((Module *)(net), #field, (expression));                                   \
         if (net) (net)->field = nn_child_made;                                                                         \
     } while (0)
+/* Makes a parameter, or buffer, of that shape and the same name, all zero: sets net->field, a Tensor*. */
+#define nn_parameter(net, field, shape)                                                                                \
+    do {                                                                                                               \
+        Tensor *nn_tensor_made = nn_add_parameter((Module *)(net), #field, (shape));                                   \
+        if (net) (net)->field = nn_tensor_made;                                                                        \
+    } while (0)
+#define nn_buffer(net, field, shape)                                                                                   \
+    do {                                                                                                               \
+        Tensor *nn_tensor_made = nn_add_buffer((Module *)(net), #field, (shape));                                      \
+        if (net) (net)->field = nn_tensor_made;                                                                        \
+    } while (0)
 /* The finished module as a Module*; NULL, with everything freed, if any part of it failed. */
 #define nn_ready(net) nn_module_ready((Module *)(net))
 
@@ -184,8 +195,8 @@ Module *nn_module_ready(Module *module);
  * an error, and the module marked as failed, if the module is NULL, the name is empty, has a dot or is taken, or memory
  * is short. */
 
-/* Gives the parent a child. Fails as well, with the child freed, if it is NULL; and if it has a parent already, whose it
- * then stays, or is the parent itself or above it. */
+/* Gives the parent a child, which is freed if that fails. It also fails if the child is NULL; if it has a parent
+ * already, whose it then stays; and if it is the parent itself or above it. */
 Module *nn_add_child(Module *parent, const char *name, Module *child);
 /* A parameter or buffer of this shape, zero; write its initial values. */
 Tensor *nn_add_parameter(Module *module, const char *name, Shape shape);

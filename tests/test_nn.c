@@ -18,7 +18,7 @@ static double value(const Tensor *t, int64_t i)
 typedef struct Inner {
     Module base;
     Module *fc;
-    Tensor *scale;
+    Tensor *scale, *seen;
 } Inner;
 
 static Tensor *inner_forward(Module *self, Tensor *x)
@@ -31,8 +31,8 @@ static Module *inner_new(void)
 {
     Inner *inner = nn_module(Inner, inner_forward);
     nn_child(inner, fc, nn_linear(3, 2));
-    if (inner) inner->scale = nn_add_parameter(&inner->base, "scale", SHAPE(2));
-    nn_add_buffer(&inner->base, "seen", SHAPE(4));
+    nn_parameter(inner, scale, SHAPE(2));
+    nn_buffer(inner, seen, SHAPE(4));
     return nn_ready(inner);
 }
 
@@ -69,6 +69,7 @@ TEST(nn_names_in_order)
     named = nn_named_buffers(net);
     CHECK_EQUAL(named.count, 1);
     CHECK_TEXT(named.items[0].name, "a.seen");
+    CHECK(named.items[0].tensor == ((Inner *)((Net *)net)->a)->seen);
     CHECK(!tensor_requires_grad(named.items[0].tensor));
     nn_named_free(&named);
     CHECK_EQUAL(nn_parameter_count(net), 2 + 6 + 2 + 6 + 4);
@@ -203,8 +204,9 @@ TEST(nn_layers_refuse_what_makes_no_sense)
 
 static Module *everything(void)
 {
-    return net_new(nn_sequential_named({"conv", nn_conv2d(1, 2, 3)}, {"bn", nn_batch_norm2d(2)}, {"drop", nn_dropout(0.5)},
-                                       {"pool", nn_max_pool2d(2)}, {"average", nn_avg_pool2d(2)}, {"relu", nn_relu()},
+    return net_new(nn_sequential_named({"conv", nn_conv2d(1, 2, 3)}, {"bn", nn_batch_norm2d(2)},
+                                       {"drop", nn_dropout(0.5)}, {"pool", nn_max_pool2d(2)},
+                                       {"average", nn_avg_pool2d(2)}, {"relu", nn_relu()},
                                        {"flatten", nn_flatten()}, {"log_softmax", nn_log_softmax(1)}));
 }
 
@@ -388,7 +390,8 @@ static void check_fused(int64_t batch, void (*set_mode)(Module *module))
     set_mode(fused);
     set_mode(plain);
     for (uint32_t step = 0; step < 3; step++) {
-        Tensor *x = test_tensor(SHAPE(batch, 2, 6, 6), 10 + step, 1), *x2 = test_tensor(SHAPE(batch, 2, 6, 6), 10 + step, 1);
+        Shape shape = SHAPE(batch, 2, 6, 6);
+        Tensor *x = test_tensor(shape, 10 + step, 1), *x2 = test_tensor(shape, 10 + step, 1);
         tensor_set_requires_grad(x, true);
         tensor_set_requires_grad(x2, true);
         Tensor *y = nn_forward(fused, x), *y2 = one_by_one(plain, x2);
@@ -496,8 +499,8 @@ TEST(nn_layers_are_their_ops)
     Tensor *expected[] = {op_max_pool2d(x, 3, .stride = 1, .padding = 1), op_avg_pool2d(x, 2), op_relu(x),
                           op_log_softmax(x, 1)};
     const NamedTensor *p = dilated->parameters.items, *l = linear->parameters.items;
-    check_same(nn_forward(conv, x), op_conv2d(x, conv->parameters.items[0].tensor, TENSOR_NONE, .stride = 2, .padding = 1,
-                                              .groups = 2, .relu = true));
+    check_same(nn_forward(conv, x), op_conv2d(x, conv->parameters.items[0].tensor, TENSOR_NONE, .stride = 2,
+                                              .padding = 1, .groups = 2, .relu = true));
     check_same(nn_forward(dilated, x), op_conv2d(x, p[0].tensor, p[1].tensor, .dilation = 2));
     Module *flatten = nn_flatten();
     check_same(nn_forward(linear, nn_forward(flatten, x)),

@@ -374,7 +374,8 @@ TEST(state_malformed_files_are_refused)
 
 TEST(state_absurd_lengths_cost_no_memory)
 {
-    static const uint64_t lengths[] = {3, 8, 1000, 100000000, 1ull << 32, INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX};
+    static const uint64_t lengths[] = {3, 8, 1000, 100000000, 1ull << 32, INT64_MAX, (uint64_t)INT64_MAX + 1,
+                                       UINT64_MAX};
     Module *module = holder(SHAPE(1));
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         unsigned char bytes[LENGTH_BYTES + 2] = {0};
