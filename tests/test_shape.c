@@ -22,6 +22,8 @@ TEST(reshape_shares_storage_where_it_can)
     CHECK(op_reshape(lanes, SHAPE(17, -1))->storage == lanes->storage);
     CHECK(op_flatten(lanes)->storage == lanes->storage);
     CHECK(op_reshape(column, SHAPE(17))->storage == column->storage);
+    tensor_set_requires_grad(column, true);
+    CHECK(backward(op_reshape(column, SHAPE(17)), .grad = tensor_full(SHAPE(17), 1)));
     CHECK_EQUAL(weft_counters().conversions, before);
     Tensor *flat = op_flatten(plain);
     CHECK(tensor_set(plain, AT(16, 3, 2), 42));

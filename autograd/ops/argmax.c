@@ -14,20 +14,19 @@ Tensor *op_argmax(Tensor *x, int dimension)
     char text[SHAPE_TEXT];
     if (x->shape.size[dimension] > most_slices)
         return weft_fail("argmax: an index into dimension %d of %s is no Real", dimension, shape_text(x->shape, text));
-    x = tensor_detach(x);
-    if (dimension == 0 && x) {
+    if (dimension == 0) {
         /* The maxima over the batch are those over the samples of the transposed tensor. */
         if (x->shape.rank == 1) return op_reshape(op_argmax(op_reshape(x, SHAPE(1, -1)), 1), SCALAR);
         return op_argmax(op_transpose(x, 0, 1), 1);
     }
-    x = (Tensor *)layout_lanes(x);
-    if (!x) return NULL;
+    const Tensor *lanes = layout_lanes(x);
+    if (!lanes) return NULL;
     Shape shape = {.rank = x->shape.rank - 1};
     for (int d = 0; d < shape.rank; d++) shape.size[d] = x->shape.size[d < dimension ? d : d + 1];
     Tensor *index = layout_new(shape, LAYOUT_LANES);
     if (!index) return NULL;
-    Slices slices = strided_slices(x, dimension);
-    weft_kernels()->argmax(index->storage->data, x->storage->data, x->storage->data, &slices);
+    Slices slices = strided_slices(lanes, dimension);
+    weft_kernels()->argmax(index->storage->data, lanes->storage->data, lanes->storage->data, &slices);
     if (x->is_gradient) layout_fill_spare(index);
     return index;
 }

@@ -17,7 +17,7 @@ void strided_steps(const Tensor *t, int rank, bool lanes, int64_t steps[SPACE_MA
     int64_t step = t->lanes ? WEFT_LANES : 1;
     for (int d = rank - 1; d >= 0; d--) {
         int own = d - rank + t->shape.rank;
-        int64_t size = own < 0 ? 1 : own == 0 && t->lanes ? layout_groups(t) : t->shape.size[own];
+        int64_t size = own < 0 ? 1 : t->shape.size[own];
         steps[d] = size == 1 ? 0 : step;
         step *= size;
     }
