@@ -105,7 +105,7 @@ static bool check_case(Golden *golden)
 {
     Case c;
     if (!case_parse(&c, after(golden, "case"), 0)) return weft_fail("malformed case");
-    double tolerance = IS_DOUBLE ? 1e-12 : strcmp(c.op, "conv2d") == 0 ? 1e-4 : 1e-5;
+    double tolerance = IS_DOUBLE ? 1e-11 : strcmp(c.op, "conv2d") == 0 ? 1e-4 : 1e-5;
     Tensor *inputs[CASE_INPUTS], *outputs[3] = {0};
     for (int i = 0; i < c.input_count; i++) inputs[i] = case_input(&c, i);
     outputs[0] = case_run(&c, inputs);
