@@ -179,7 +179,7 @@ static void correlate_patch(const Correlation *c, Slice slice, Span y, Span x)
     const int64_t counts[2] = {x.end - x.begin, y.end - y.begin};
     const int64_t most = most_outputs[slice.channels];
     const int along = counts[0] < most && counts[0] < counts[1], across = 1 - along;
-    const Patch patch = {
+    Patch patch = {
         .channels = c->in_channels,
         .taps_y = y.tap_end - y.tap_begin,
         .taps_x = x.tap_end - x.tap_begin,
@@ -194,6 +194,13 @@ static void correlate_patch(const Correlation *c, Slice slice, Span y, Span x)
         .out_next = out_steps[along],
         .relu = c->relu,
     };
+    if (patch.taps_y == 1 && patch.taps_x == 1) {
+        /* All channels' only taps make one row: one loop instead of three. */
+        patch.taps_x = patch.channels;
+        patch.in_tap = patch.in_plane;
+        patch.weight_tap = patch.weight_plane;
+        patch.channels = 1;
+    }
     const bool three = patch.taps_x == 3 && patch.in_tap == WEFT_LANES && patch.in_next == WEFT_LANES &&
                        patch.weight_tap == CONV_PACK;
     const Real *weights = slice.weights;

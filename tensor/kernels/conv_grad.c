@@ -17,19 +17,24 @@ static const int64_t THREAD_WORK = 1 << 14;
 
 enum { MOST_SIDE = 3, MOST_TAPS = MOST_SIDE * MOST_SIDE, MOST_CHANNELS = 8 };
 
-/* The windows along one axis of the kernel: `count` of them, of `least` or one more taps. */
+/* Things cut into windows: `count` of them, the first `wider` of least + 1, the others of `least`. */
 typedef struct Windows {
     int64_t count, least, wider;
 } Windows;
 
+/* The columns of a window are taps or, where the kernel is 1 by 1, input channels: there is always enough to multiply
+ * with each gradient that was loaded. */
 typedef struct WeightGrad {
     const ConvShape *shape;
     const Real *in, *out_grad;
     Real *sums;                        /* of each chunk: [chunks][O][C][KH][KW] */
     int64_t in_channels, out_channels; /* of one section */
+    bool pointwise;
     Windows rows, columns;
+    int64_t reach, distance;           /* from one column to the next, in positions of the map and in values */
+    int64_t planes;                    /* items along the input: channels or, if pointwise, windows of channels */
     int64_t tile_channels, tiles;      /* output channels of an item, and how many such tiles a section has */
-    int64_t block_channels;            /* input channels of a block */
+    int64_t block;                     /* planes in a block */
 } WeightGrad;
 
 /* A window at work: the maps of an input channel and of output channels in a chunk's first group, the place of its
@@ -40,80 +45,150 @@ typedef struct Walk {
     Real *sum;
 } Walk;
 
-/* Positions along one axis of the output at which all of the taps, the first at `tap`, are inside the input. */
+/* Positions along one axis of the output at which taps that reach from `first` to `last` are inside the input. */
 typedef struct Range {
     int64_t begin, end;
 } Range;
 
-static Range inside(const ConvAxis *axis, const ConvShape *shape, int64_t tap, int64_t taps)
+static Range inside(const ConvAxis *axis, const ConvShape *shape, int64_t first, int64_t last)
 {
-    const int64_t first = tap * shape->dilation - shape->padding, last = first + (taps - 1) * shape->dilation;
     const int64_t end = last < axis->in ? (axis->in - 1 - last) / shape->stride + 1 : 0;
     return (Range){first < 0 ? conv_divide_up(-first, shape->stride) : 0, conv_smaller(end, axis->out)};
 }
 
-VINLINE void window(const int channels, const int rows, const int columns, const WeightGrad *w, const Walk *walk)
+typedef V Sums[MOST_CHANNELS][MOST_SIDE][MOST_SIDE];
+
+/* Neighbouring outputs of a row, all of whose taps are inside. Distances are in values. */
+typedef struct Run {
+    const Real *at, *grad; /* the first tap of the first output, and its gradient in the first channel */
+    int64_t count;
+    int64_t row, tap, step; /* from one tap row, tap and output to the next */
+    int64_t plane;          /* from one output channel to the next */
+} Run;
+
+/* Outputs one by one: each loads all of its inputs. */
+VINLINE void add_each(const int channels, const int rows, const int columns, Sums sum, const Run *run)
+{
+    const Real *at = run->at, *grad = run->grad;
+    for (int64_t count = run->count; count > 0; count--, at += run->step, grad += WEFT_LANES) {
+        V g[MOST_CHANNELS];
+        VUNROLL for (int c = 0; c < channels; c++)
+            g[c] = vload(grad + c * run->plane);
+        VUNROLL for (int ty = 0; ty < rows; ty++)
+            VUNROLL for (int tx = 0; tx < columns; tx++) {
+                const V value = vload(at + ty * run->row + tx * run->tap);
+                VUNROLL for (int c = 0; c < channels; c++)
+                    sum[c][ty][tx] = vfma(g[c], value, sum[c][ty][tx]);
+            }
+    }
+}
+
+/* One output whose inputs are in registers but for the last column, which takes the place of the one before the first:
+ * column tx is in value[..][(turn + tx) % columns]. */
+VINLINE void slide(const int channels, const int rows, const int columns, const int turn, Sums sum,
+                   V value[MOST_SIDE][MOST_SIDE], const Run *run, const Real *at, const Real *grad)
+{
+    VUNROLL for (int ty = 0; ty < rows; ty++)
+        value[ty][(turn + columns - 1) % columns] = vload(at + ty * run->row);
+    VUNROLL for (int c = 0; c < channels; c++) {
+        const V g = vload(grad + c * run->plane);
+        VUNROLL for (int ty = 0; ty < rows; ty++)
+            VUNROLL for (int tx = 0; tx < columns; tx++)
+                sum[c][ty][tx] = vfma(g, value[ty][(turn + tx) % columns], sum[c][ty][tx]);
+    }
+}
+
+/* Where outputs are as far apart as taps, an output shares all columns of its inputs but one with the next: for 3 by 3
+ * taps and 2 channels 5 loads feed 18 multiply-adds. */
+VINLINE void add_sliding(const int channels, const int rows, const int columns, Sums sum, const Run *run)
+{
+    const Real *at = run->at, *grad = run->grad;
+    int64_t count = run->count;
+    V value[MOST_SIDE][MOST_SIDE];
+    VUNROLL for (int tx = 0; tx < columns - 1; tx++, at += run->step)
+        VUNROLL for (int ty = 0; ty < rows; ty++)
+            value[ty][tx] = vload(at + ty * run->row);
+    for (; count >= columns; count -= columns)
+        VUNROLL for (int turn = 0; turn < columns; turn++, at += run->step, grad += WEFT_LANES)
+            slide(channels, rows, columns, turn, sum, value, run, at, grad);
+    VUNROLL for (int turn = 0; turn < columns - 1; turn++, at += run->step, grad += WEFT_LANES)
+        if (turn < count)
+            slide(channels, rows, columns, turn, sum, value, run, at, grad);
+}
+
+/* Adds one output, whose first tap is at y, x of the map, with those of its taps that are inside. */
+VINLINE void add_border(const int channels, const int rows, const int columns, Sums sum, const WeightGrad *w,
+                        const Real *map, int64_t y, int64_t x, const Real *grad, int64_t plane)
 {
     const ConvShape *s = w->shape;
-    const int64_t in_width = s->width.in, in_height = s->height.in, out_width = s->width.out;
-    const int64_t tap = s->dilation * WEFT_LANES, row = s->dilation * in_width * WEFT_LANES;
-    const int64_t step = s->stride * WEFT_LANES;
-    const int64_t in_map = s->in_channels * in_height * in_width * WEFT_LANES;
-    const int64_t out_plane = s->height.out * out_width * WEFT_LANES, out_map = s->out_channels * out_plane;
-    const Range ys = inside(&s->height, s, walk->tap_y, rows), xs = inside(&s->width, s, walk->tap_x, columns);
+    VUNROLL for (int ty = 0; ty < rows; ty++)
+        VUNROLL for (int tx = 0; tx < columns; tx++) {
+            const int64_t at_y = y + ty * s->dilation, at_x = x + tx * w->reach;
+            if (at_y < 0 || at_y >= s->height.in || at_x < 0 || at_x >= s->width.in)
+                continue;
+            const V value = vload(map + (at_y * s->width.in + x) * WEFT_LANES + tx * w->distance);
+            VUNROLL for (int c = 0; c < channels; c++)
+                sum[c][ty][tx] = vfma(vload(grad + c * plane), value, sum[c][ty][tx]);
+        }
+}
+
+/* The sums of one part of the lanes, over the groups, rows and columns of the maps in order. */
+VINLINE void add_maps(const int channels, const int rows, const int columns, Sums sum, const WeightGrad *w,
+                      const Walk *walk, int part)
+{
+    const ConvShape *s = w->shape;
+    const int64_t in_row = s->width.in * WEFT_LANES, in_map = s->in_channels * s->height.in * in_row;
+    const int64_t out_row = s->width.out * WEFT_LANES, plane = s->height.out * out_row;
+    const int64_t first_y = walk->tap_y * s->dilation - s->padding, first_x = walk->tap_x * s->dilation - s->padding;
+    const Range ys = inside(&s->height, s, first_y, first_y + (rows - 1) * s->dilation);
+    const Range xs = inside(&s->width, s, first_x, first_x + (columns - 1) * w->reach);
+    for (int64_t group = 0; group < walk->groups; group++) {
+        const Real *map = walk->in + group * in_map + part * VWIDTH;
+        const Real *grad = walk->out_grad + group * s->out_channels * plane + part * VWIDTH;
+        for (int64_t out_y = 0; out_y < s->height.out; out_y++, grad += out_row) {
+            const int64_t y = out_y * s->stride + first_y;
+            const bool row_inside = out_y >= ys.begin && out_y < ys.end;
+            for (int64_t out_x = 0; out_x < s->width.out;) {
+                const int64_t x = out_x * s->stride + first_x;
+                const Real *g = grad + out_x * WEFT_LANES;
+                if (row_inside && out_x >= xs.begin && out_x < xs.end) {
+                    const Run run = {.at = map + y * in_row + x * WEFT_LANES, .grad = g, .count = xs.end - out_x,
+                               .row = s->dilation * in_row, .tap = w->distance, .step = s->stride * WEFT_LANES,
+                               .plane = plane};
+                    if (columns > 1 && run.step == run.tap)
+                        add_sliding(channels, rows, columns, sum, &run);
+                    else
+                        add_each(channels, rows, columns, sum, &run);
+                    out_x = xs.end;
+                } else {
+                    add_border(channels, rows, columns, sum, w, map, y, x, g, plane);
+                    out_x++;
+                }
+            }
+        }
+    }
+}
+
+VINLINE void window(const int channels, const int rows, const int columns, const WeightGrad *w, const Walk *walk)
+{
     V parts[MOST_CHANNELS * MOST_TAPS][VPARTS];
     for (int part = 0; part < VPARTS; part++) {
-        V sum[MOST_CHANNELS][MOST_SIDE][MOST_SIDE];
+        Sums sum;
         VUNROLL for (int c = 0; c < channels; c++)
             VUNROLL for (int ty = 0; ty < rows; ty++)
                 VUNROLL for (int tx = 0; tx < columns; tx++)
                     sum[c][ty][tx] = vset(0);
-        for (int64_t group = 0; group < walk->groups; group++)
-            for (int64_t y = 0; y < s->height.out; y++) {
-                const Real *in = walk->in + group * in_map + part * VWIDTH;
-                const Real *g = walk->out_grad + group * out_map + y * out_width * WEFT_LANES + part * VWIDTH;
-                const int64_t in_y = y * s->stride + walk->tap_y * s->dilation - s->padding;
-                const int64_t in_x = walk->tap_x * s->dilation - s->padding;
-                for (int64_t x = 0; x < out_width;) {
-                    if (y >= ys.begin && y < ys.end && x >= xs.begin && x < xs.end) {
-                        const Real *at = in + (in_y * in_width + in_x) * WEFT_LANES + x * step;
-                        for (; x < xs.end; x++, at += step, g += WEFT_LANES) {
-                            V grad[MOST_CHANNELS];
-                            VUNROLL for (int c = 0; c < channels; c++)
-                                grad[c] = vload(g + c * out_plane);
-                            VUNROLL for (int ty = 0; ty < rows; ty++)
-                                VUNROLL for (int tx = 0; tx < columns; tx++) {
-                                    const V value = vload(at + ty * row + tx * tap);
-                                    VUNROLL for (int c = 0; c < channels; c++)
-                                        sum[c][ty][tx] = vfma(grad[c], value, sum[c][ty][tx]);
-                                }
-                        }
-                    } else {
-                        VUNROLL for (int ty = 0; ty < rows; ty++)
-                            VUNROLL for (int tx = 0; tx < columns; tx++) {
-                                const int64_t at_y = in_y + ty * s->dilation;
-                                const int64_t at_x = in_x + x * s->stride + tx * s->dilation;
-                                if (at_y < 0 || at_y >= in_height || at_x < 0 || at_x >= in_width)
-                                    continue;
-                                const V value = vload(in + (at_y * in_width + at_x) * WEFT_LANES);
-                                VUNROLL for (int c = 0; c < channels; c++)
-                                    sum[c][ty][tx] = vfma(vload(g + c * out_plane), value, sum[c][ty][tx]);
-                            }
-                        x++;
-                        g += WEFT_LANES;
-                    }
-                }
-            }
+        add_maps(channels, rows, columns, sum, w, walk, part);
         VUNROLL for (int c = 0; c < channels; c++)
             VUNROLL for (int ty = 0; ty < rows; ty++)
                 VUNROLL for (int tx = 0; tx < columns; tx++)
                     parts[(c * rows + ty) * columns + tx][part] = sum[c][ty][tx];
     }
-    const int64_t kernel = s->height.kernel * s->width.kernel;
+    const int64_t width = w->shape->width.kernel, kernel = w->shape->height.kernel * width;
     for (int c = 0; c < channels; c++)
         for (int ty = 0; ty < rows; ty++)
             for (int tx = 0; tx < columns; tx++)
-                walk->sum[c * w->in_channels * kernel + ty * s->width.kernel + tx] =
+                walk->sum[c * w->in_channels * kernel + ty * width + tx] =
                     vfold(parts[(c * rows + ty) * columns + tx]);
 }
 
@@ -146,45 +221,61 @@ WINDOWS(WINDOW_FUNCTION)
 #define WINDOW_ENTRY(c, rows, columns) [c][rows][columns] = window_##c##_##rows##_##columns,
 static Window *const window_table[MOST_CHANNELS + 1][MOST_SIDE + 1][MOST_SIDE + 1] = {WINDOWS(WINDOW_ENTRY)};
 
-static int64_t channels_at_once(int64_t taps, int64_t channels)
+static int64_t channels_at_once(int64_t columns, int64_t channels)
 {
     int64_t most = MOST_CHANNELS;
-    while (most * taps > MOST_SUMS || most > channels)
+    while (most * columns > MOST_SUMS || most > channels)
         most /= 2;
     return most;
 }
 
-static Windows cut(int64_t taps)
+static Windows cut(int64_t count)
 {
-    const int64_t count = conv_divide_up(taps, MOST_SIDE);
-    return (Windows){count, taps / count, taps % count};
+    const int64_t windows = conv_divide_up(count, MOST_SIDE);
+    return (Windows){windows, count / windows, count % windows};
 }
 
-/* All windows of one input channel's kernels in `channels` output channels; walk is at the first of them. */
-static void walk_windows(const WeightGrad *w, Walk walk, int64_t channels)
+static int64_t window_begin(Windows w, int64_t i)
+{
+    return i * w.least + conv_smaller(i, w.wider);
+}
+
+/* One window in each of `channels` output channels; walk is at the first of them. */
+static void walk_channels(const WeightGrad *w, Walk walk, int64_t rows, int64_t columns, int64_t channels)
 {
     const ConvShape *s = w->shape;
-    const int64_t out_plane = s->height.out * s->width.out * WEFT_LANES;
-    const int64_t kernel = s->height.kernel * s->width.kernel;
-    const Walk start = walk;
-    for (int64_t i = 0; i < w->rows.count; i++) {
-        const int64_t rows = w->rows.least + (i < w->rows.wider);
-        for (int64_t j = 0; j < w->columns.count; j++) {
-            const int64_t columns = w->columns.least + (j < w->columns.wider);
-            for (int64_t done = 0, count; done < channels; done += count) {
-                count = channels_at_once(rows * columns, channels - done);
-                walk.out_grad = start.out_grad + done * out_plane;
-                walk.sum = start.sum + done * w->in_channels * kernel + walk.tap_y * s->width.kernel + walk.tap_x;
-                window_table[count][rows][columns](w, &walk);
-            }
-            walk.tap_x += columns;
-        }
-        walk.tap_y += rows;
-        walk.tap_x = 0;
+    while (channels > 0) {
+        const int64_t count = channels_at_once(rows * columns, channels);
+        window_table[count][rows][columns](w, &walk);
+        walk.out_grad += count * s->height.out * s->width.out * WEFT_LANES;
+        walk.sum += count * w->in_channels * s->height.kernel * s->width.kernel;
+        channels -= count;
     }
 }
 
-/* An item is the kernels of one input channel in one tile of output channels, in one chunk. */
+/* All windows of one plane in `channels` output channels; walk is at the first input and output channel. */
+static void walk_plane(const WeightGrad *w, Walk walk, int64_t plane, int64_t channels)
+{
+    const ConvShape *s = w->shape;
+    const int64_t in_channel = w->pointwise ? window_begin(w->columns, plane) : plane;
+    walk.in += in_channel * s->height.in * s->width.in * WEFT_LANES;
+    walk.sum += in_channel * s->height.kernel * s->width.kernel;
+    if (w->pointwise) {
+        walk_channels(w, walk, 1, window_begin(w->columns, plane + 1) - in_channel, channels);
+        return;
+    }
+    Real *const sum = walk.sum;
+    for (int64_t i = 0; i < w->rows.count; i++)
+        for (int64_t j = 0; j < w->columns.count; j++) {
+            walk.tap_y = window_begin(w->rows, i);
+            walk.tap_x = window_begin(w->columns, j);
+            walk.sum = sum + walk.tap_y * s->width.kernel + walk.tap_x;
+            walk_channels(w, walk, window_begin(w->rows, i + 1) - walk.tap_y,
+                          window_begin(w->columns, j + 1) - walk.tap_x, channels);
+        }
+}
+
+/* An item is one plane and one tile of output channels in one chunk. */
 static void weight_grad_items(int64_t begin, int64_t end, int thread, void *context)
 {
     (void)thread;
@@ -192,22 +283,21 @@ static void weight_grad_items(int64_t begin, int64_t end, int thread, void *cont
     const ConvShape *s = w->shape;
     const int64_t in_plane = s->height.in * s->width.in * WEFT_LANES;
     const int64_t out_plane = s->height.out * s->width.out * WEFT_LANES;
-    const int64_t kernel = s->height.kernel * s->width.kernel;
-    const int64_t block_items = w->block_channels * w->tiles, section_items = w->in_channels * w->tiles;
+    const int64_t kernels = w->in_channels * s->height.kernel * s->width.kernel;
+    const int64_t block_items = w->block * w->tiles, section_items = w->planes * w->tiles;
     for (int64_t item = begin; item < end; item++) {
         const int64_t chunk = item / section_items / s->sections, section = item / section_items % s->sections;
-        const int64_t block = item % section_items / block_items, rest = item % section_items % block_items;
-        const int64_t first = block * w->block_channels;
-        const int64_t width = conv_smaller(w->block_channels, w->in_channels - first);
-        const int64_t in_channel = first + rest % width, tile = rest / width * w->tile_channels;
-        const int64_t out_channel = section * w->out_channels + tile, group = chunk * CONV_CHUNK;
+        const int64_t first = item % section_items / block_items * w->block, rest = item % section_items % block_items;
+        const int64_t width = conv_smaller(w->block, w->planes - first);
+        const int64_t tile = rest / width * w->tile_channels, out_channel = section * w->out_channels + tile;
+        const int64_t group = chunk * CONV_CHUNK;
         const Walk walk = {
-            .in = w->in + (group * s->in_channels + section * w->in_channels + in_channel) * in_plane,
+            .in = w->in + (group * s->in_channels + section * w->in_channels) * in_plane,
             .out_grad = w->out_grad + (group * s->out_channels + out_channel) * out_plane,
             .groups = conv_smaller(CONV_CHUNK, s->groups - group),
-            .sum = w->sums + ((chunk * s->out_channels + out_channel) * w->in_channels + in_channel) * kernel,
+            .sum = w->sums + (chunk * s->out_channels + out_channel) * kernels,
         };
-        walk_windows(w, walk, conv_smaller(w->tile_channels, w->out_channels - tile));
+        walk_plane(w, walk, first + rest % width, conv_smaller(w->tile_channels, w->out_channels - tile));
     }
 }
 
@@ -224,20 +314,22 @@ static void add_chunks(Real *total, const Real *sums, int64_t chunks, int64_t co
 void KERNEL(conv2d_weight_grad)(Real *weight_grad, const Real *in, const Real *out_grad, Real *partial,
                                 const ConvShape *shape)
 {
-    const int64_t chunks = conv_chunks(shape);
-    const int64_t plane_bytes = shape->height.in * shape->width.in * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t chunks = conv_chunks(shape), kernel = shape->height.kernel * shape->width.kernel;
+    const int64_t in_plane = shape->height.in * shape->width.in * WEFT_LANES;
     WeightGrad w = {
-        .shape = shape, .in = in, .out_grad = out_grad, .sums = partial,
+        .shape = shape, .in = in, .out_grad = out_grad, .sums = partial, .pointwise = kernel == 1,
         .in_channels = shape->in_channels / shape->sections, .out_channels = shape->out_channels / shape->sections,
-        .rows = cut(shape->height.kernel), .columns = cut(shape->width.kernel),
-        .block_channels = BLOCK_BYTES / (CONV_CHUNK * plane_bytes) + 1,
+        .rows = cut(shape->height.kernel),
     };
+    w.columns = cut(w.pointwise ? w.in_channels : shape->width.kernel);
+    w.reach = w.pointwise ? 0 : shape->dilation;
+    w.distance = w.pointwise ? in_plane : shape->dilation * WEFT_LANES;
+    w.planes = w.pointwise ? w.columns.count : w.in_channels;
+    w.block = BLOCK_BYTES / (CONV_CHUNK * in_plane * (int64_t)sizeof(Real)) + 1;
     w.tile_channels = channels_at_once(w.rows.least * w.columns.least, MOST_CHANNELS);
     w.tiles = conv_divide_up(w.out_channels, w.tile_channels);
-    const int64_t kernel = shape->height.kernel * shape->width.kernel;
     const int64_t work = w.tile_channels * kernel * shape->height.out * shape->width.out * VPARTS;
-    parallel_for(chunks * shape->sections * w.in_channels * w.tiles, THREAD_WORK / (work + 1) + 1, weight_grad_items,
-                 &w);
+    parallel_for(chunks * shape->sections * w.planes * w.tiles, THREAD_WORK / (work + 1) + 1, weight_grad_items, &w);
     add_chunks(weight_grad, partial, chunks, shape->out_channels * w.in_channels * kernel);
 }
 
