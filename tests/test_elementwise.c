@@ -99,7 +99,8 @@ static void check_arithmetic(Shape a_shape, Shape b_shape, Shape shape, unsigned
     for (int i = 0; i < 4; i++) CHECK(results[i] && shape_equal(tensor_shape(results[i]), shape));
     for (int64_t i = 0; i < count; i++) {
         Shape index = {.rank = shape.rank};
-        for (int64_t d = shape.rank - 1, rest = i; d >= 0; rest /= shape.size[d--]) index.size[d] = rest % shape.size[d];
+        for (int64_t d = shape.rank - 1, rest = i; d >= 0; rest /= shape.size[d--])
+            index.size[d] = rest % shape.size[d];
         double x = stretched(a, index), y = stretched(b, index);
         CHECK_CLOSE(tensor_get(results[0], index), x + y, precise);
         CHECK_CLOSE(tensor_get(results[1], index), x - y, precise);

@@ -72,9 +72,10 @@ static bool sub_backward(const Node *node, Tensor *grad)
 
 static bool mul_backward(const Node *node, Tensor *grad)
 {
+    BroadcastKernel *mul = weft_kernels()->broadcast_mul;
     for (int i = 0; i < 2; i++) {
         if (!node_needs_grad(node, i)) continue;
-        if (!add_grad(node, i, apply(weft_kernels()->broadcast_mul, grad, node_input(node, 1 - i)), false)) return false;
+        if (!add_grad(node, i, apply(mul, grad, node_input(node, 1 - i)), false)) return false;
     }
     return true;
 }

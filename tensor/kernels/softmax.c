@@ -83,10 +83,11 @@ static void argmax(Slice s)
         const Walk *w = context;                                                                                       \
         const Slices s = *w->slices;                                                                                   \
         for (int64_t i = begin; i < end; i++) {                                                                        \
-            int64_t in = (i / s.inner * s.size * s.inner + i % s.inner) * WEFT_LANES;                                  \
-            int64_t out = (i / s.inner * (out_size) * s.inner + i % s.inner) * WEFT_LANES;                             \
-            for (int lane = 0; lane < WEFT_LANES; lane += VWIDTH)                                                      \
-                name((Slice){w->in + in + lane, w->dy + in + lane, w->out + out + lane, s.size, s.inner * WEFT_LANES}); \
+            const int64_t before = i / s.inner * s.inner, within = i % s.inner;                                        \
+            const int64_t in = (before * s.size + within) * WEFT_LANES;                                                \
+            Real *out = w->out + (before * (out_size) + within) * WEFT_LANES;                                          \
+            for (int64_t at = in; at < in + WEFT_LANES; at += VWIDTH, out += VWIDTH)                                   \
+                name((Slice){w->in + at, w->dy + at, out, s.size, s.inner * WEFT_LANES});                              \
         }                                                                                                              \
     }                                                                                                                  \
     void KERNEL(name)(Real * out, const Real *in, const Real *dy, const Slices *slices)                                \
