@@ -98,18 +98,26 @@ static int by_age(const void *a, const void *b)
     return age_x < age_y ? 1 : age_x > age_y ? -1 : 0;
 }
 
+/* Whether input i has been written since the node was made; through conversions, since a copy of it was made. */
+static bool was_written(const Node *node, int i)
+{
+    bool written = tensor_version(node->inputs[i].tensor) != node->inputs[i].version;
+    const Node *maker = node->inputs[i].tensor->node;
+    return written || (node_is_conversion(maker) && was_written(maker, 0));
+}
+
 static bool check_unchanged(const Node *node)
 {
+    const Op *op = node->op;
     if (node->used)
         return weft_fail("backward: the graph at %s was used up by an earlier backward; that needs .keep_graph = true",
-                         node->op->name);
-    for (int i = 0; i < node->input_count; i++) {
-        if (i < 32 && node->op->reads_inputs >> i & 1 && tensor_version(node->inputs[i].tensor) != node->inputs[i].version)
-            return weft_fail("backward: input %d of %s was written after %s read it", i, node->op->name,
-                             node->op->name);
+                         op->name);
+    for (int i = 0; i < node->input_count && i < 32; i++) {
+        if (op->reads_inputs >> i & 1 && was_written(node, i))
+            return weft_fail("backward: input %d of %s was written after %s read it", i, op->name, op->name);
     }
-    if (node->op->reads_output && tensor_version(node->output) != node->output_version)
-        return weft_fail("backward: the result of %s was written after %s made it", node->op->name, node->op->name);
+    if (op->reads_output && tensor_version(node->output) != node->output_version)
+        return weft_fail("backward: the result of %s was written after %s made it", op->name, op->name);
     return true;
 }
 

@@ -11,10 +11,13 @@ static bool to_plain_backward(const Node *node, Tensor *grad)
     return node_add_grad(node, 0, (Tensor *)layout_lanes(grad));
 }
 
-/* They count as readers of their input, though backward needs no value of it: an op that reads a tensor in place would
- * refuse one that was written since, so one that reads a converted copy must too. */
-static const Op to_lanes = {.name = "to_lanes", .backward = to_lanes_backward, .reads_inputs = 1};
-static const Op to_plain = {.name = "to_plain", .backward = to_plain_backward, .reads_inputs = 1};
+static const Op to_lanes = {.name = "to_lanes", .backward = to_lanes_backward};
+static const Op to_plain = {.name = "to_plain", .backward = to_plain_backward};
+
+bool node_is_conversion(const Node *node)
+{
+    return node && (node->op == &to_lanes || node->op == &to_plain);
+}
 
 static Tensor *convert(const Op *op, Tensor *x, const Tensor *converted)
 {

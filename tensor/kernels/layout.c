@@ -31,7 +31,9 @@ static void block_to_plain(const Move *m, int64_t group, int64_t first, int64_t 
     }
 }
 
-static void move_blocks(int64_t begin, int64_t end, const Move *m, void (*move)(const Move *, int64_t, int64_t, int64_t))
+typedef void MoveBlock(const Move *m, int64_t group, int64_t first, int64_t last);
+
+static void move_blocks(int64_t begin, int64_t end, const Move *m, MoveBlock *move)
 {
     for (int64_t i = begin; i < end; i++) {
         int64_t first = i % m->blocks * BLOCK, last = first + BLOCK;

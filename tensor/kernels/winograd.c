@@ -4,11 +4,11 @@
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"
 
-/* How fast it is: each product of transformed weights and windows runs in a register tile of 8 channels x 3 tiles (4 x 3
- * where there are 16 registers) of accumulators, 24 fused multiply-adds for 3 loads and 8 broadcasts, as the direct
- * convolution does, but with a quarter of the products. What is left is moving data: windows are transformed once for
- * all output channels, a block of tile rows at a time that stays in the second-level cache, and the products of 8
- * channels are transformed back while they are there. */
+/* Why it is fast: each product of transformed weights and windows runs in a register tile of 8 channels by 3 tiles of
+ * accumulators (4 by 3 where there are 16 registers), 24 fused multiply-adds for 3 loads and 8 broadcasts, as the direct
+ * convolution does, but there are a quarter as many. What is left is moving data: windows are transformed once for all
+ * output channels, a block of tiles at a time that stays in the second-level cache, and the products of 8 channels are
+ * transformed back while they are there. */
 
 enum {
     TILE = WINOGRAD_TILE,
@@ -559,7 +559,8 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     for (int64_t o = 0, width; o < columns; o += width * VWIDTH) {                                                     \
         const Real *x = grads + o;                                                                                     \
         width = (columns - o) / VWIDTH < OUTER_WIDTH ? (columns - o) / VWIDTH : OUTER_WIDTH;                           \
-        if (OUTER_WIDTH > 3 && width > 3) outer_tile(height, 4, samples, from, x, columns, to + o, sum_columns, resume); \
+        if (OUTER_WIDTH > 3 && width > 3)                                                                              \
+            outer_tile(height, 4, samples, from, x, columns, to + o, sum_columns, resume);                             \
         else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, sum_columns, resume);            \
         else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, sum_columns, resume);            \
         else outer_tile(height, 1, samples, from, x, columns, to + o, sum_columns, resume);                            \

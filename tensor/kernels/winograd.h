@@ -32,7 +32,7 @@ enum {
                  const ConvShape *shape))                                                                              \
     K(winograd_input_grad,                                                                                             \
       (Real * in_grad, const Real *out_grad, const Real *packed, Real *scratch, const ConvShape *shape))               \
-    /* dU sums over group, tile and sample in order within each part of the batch (winograd_parts), then over parts. */ \
+    /* dU sums over group, tile and sample in order in each part of the batch (winograd_parts), then over parts. */    \
     K(winograd_weight_grad,                                                                                            \
       (Real * weight_grad, const Real *in, const Real *out_grad, Real *scratch, const ConvShape *shape))
 
