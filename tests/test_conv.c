@@ -3,6 +3,7 @@
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/batch_norm.h"
 #include "tensor/kernels/kernels.h"
 #include "tests/test.h"
 
@@ -266,6 +267,21 @@ TEST(conv2d_packs_for_each_shape_of_one_storage)
     for (int64_t o = 0; o < 2; o++) {
         CHECK_CLOSE(tensor_get(grouped, AT(1, 2 + o, 0, 0)), tensor_get(half, AT(1, o, 0, 0)), 0);
         CHECK_CLOSE(tensor_get(reshaped, AT(1, o, 0, 0)), tensor_get(fresh, AT(1, o, 0, 0)), 0);
+    }
+}
+
+/* Whole maps are one item of work for one thread, and cut for many. */
+TEST(conv2d_keeps_the_statistics_that_batch_norm_would_compute)
+{
+    const BatchNormShape maps = {37, 12, 36};
+    GroupStatistics expected[3 * 12];
+    for (int threads = 1; threads <= 64; threads *= 64) {
+        CHECK(weft_set_threads(threads));
+        Tensor *x = test_tensor(SHAPE(37, 4, 6, 6), 1, 1), *weight = test_tensor(SHAPE(12, 2, 3, 3), 2, 1);
+        Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .groups = 2, .padding = 1, .relu = true, .statistics = true);
+        CHECK(y && y->storage->count == 3 * 12 * 36 * WEFT_LANES);
+        weft_kernels()->batch_norm_statistics(expected, y->storage->data, &maps);
+        CHECK_EQUAL_BITS(&expected[0].mean, layout_derived(y, &batch_statistics_kind), 2 * 3 * 12);
     }
 }
 

@@ -1,6 +1,7 @@
 /* Convolution: the checks, which algorithm serves which shape, and the gradients. */
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/batch_norm.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 
@@ -161,10 +162,18 @@ static bool prepare(const Conv2dOptions *o, ConvAttributes *a)
 {
     if (!check_options(o) || !check_shapes(o)) return false;
     *a = (ConvAttributes){.relu = o->relu, .shape = {
-        .groups = layout_groups(o->x), .in_channels = o->x->shape.size[1], .out_channels = o->weight->shape.size[0],
+        .samples = layout_samples(o->x), .groups = layout_groups(o->x),
+        .in_channels = o->x->shape.size[1], .out_channels = o->weight->shape.size[0],
         .sections = o->groups, .stride = o->stride, .padding = o->padding, .dilation = o->dilation,
     }};
     return make_axis(o, 2, &a->shape.height) && make_axis(o, 3, &a->shape.width);
+}
+
+/* Room for the channel statistics of y, where op_batch_norm2d looks for them. NULL when memory is short. */
+static GroupStatistics *new_statistics(const Tensor *y)
+{
+    const int64_t reals = layout_groups(y) * y->shape.size[1] * (int64_t)(sizeof(GroupStatistics) / sizeof(Real));
+    return (GroupStatistics *)layout_derive(y, &batch_statistics_kind, reals);
 }
 
 Tensor *op_conv2d_with(Conv2dOptions o)
@@ -181,8 +190,10 @@ Tensor *op_conv2d_with(Conv2dOptions o)
                            LAYOUT_LANES);
     const Real *packed = y ? packed_weights(inputs[WEIGHT], &a.shape, false) : NULL;
     if (!packed) return NULL;
+    GroupStatistics *statistics = NULL;
+    if (o.statistics && !(statistics = new_statistics(y))) return NULL;
     const Real *bias = o.bias != TENSOR_NONE ? o.bias->storage->data : NULL;
-    weft_kernels()->conv2d(y->storage->data, inputs[INPUT]->storage->data, packed, bias, o.relu, &a.shape);
+    weft_kernels()->conv2d(y->storage->data, inputs[INPUT]->storage->data, packed, bias, o.relu, statistics, &a.shape);
     if (inputs[INPUT]->is_gradient) layout_fill_spare(y);
     return op_record(o.relu ? &conv2d_relu : &conv2d, y, inputs, INPUTS, &a, sizeof a);
 }

@@ -6,15 +6,17 @@
  * in the loop over taps: outputs are cut into rectangles that use the same taps, the border's being one output wide
  * and run along instead of across. */
 #include "tensor/kernels/kernels.h"
+#include "tensor/kernels/statistics.h"
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"
+#include "tensor/tensor.h"
 
 #include <stddef.h>
 
 /* Bytes of input that a block of rows may read, so that it stays in the L2 cache while all output channels use it. */
 static const int64_t BLOCK_BYTES = 1 << 20;
-/* Blocks are made smaller until there are so many items, so that one group of samples keeps several threads busy. */
-static const int64_t ENOUGH_ITEMS = 32;
+/* Blocks are made smaller until each thread has so many items, so that one group of samples keeps several busy. */
+static const int64_t ITEMS_PER_THREAD = 4;
 /* Vector multiply-adds that are worth starting a thread for. */
 static const int64_t THREAD_WORK = 1 << 14;
 
@@ -34,6 +36,8 @@ typedef struct Correlation {
     const Real *in, *weights, *bias;
     Real *out;
     bool relu;
+    GroupStatistics *statistics; /* NULL unless wanted and blocks are whole maps */
+    int64_t samples;
 } Correlation;
 
 /* Neighbouring outputs along one axis that use the same taps. */
@@ -225,6 +229,16 @@ static void correlate_patch(const Correlation *c, Slice slice, Span y, Span x)
     }
 }
 
+/* Statistics of maps that are finished and still in the cache. */
+static void add_statistics(const Correlation *c, int64_t map, int64_t channel, int64_t end)
+{
+    const int64_t area = c->y.out * c->x.out, valid = valid_in_group(c->samples, map / c->sections);
+    for (; channel < end; channel++) {
+        const int64_t plane = map * c->out_channels + channel;
+        c->statistics[plane] = plane_statistics(c->out + plane * area * WEFT_LANES, area, (int)valid);
+    }
+}
+
 /* An item is CONV_PACK output channels of a block of rows of one group's map. */
 static void correlate_item(const Correlation *c, int64_t item)
 {
@@ -250,6 +264,8 @@ static void correlate_item(const Correlation *c, int64_t item)
             }
         }
     }
+    if (c->statistics)
+        add_statistics(c, map, tile_index * CONV_PACK, channel_end);
 }
 
 static void correlate_items(int64_t begin, int64_t end, int thread, void *context)
@@ -266,11 +282,17 @@ static void correlate(Correlation *c)
     c->tiles = conv_divide_up(c->out_channels, CONV_PACK);
     const int64_t row_bytes = c->in_channels * c->x.in * conv_smaller(c->y.in_step, c->y.in) * WEFT_LANES *
                               (int64_t)sizeof(Real);
-    const int64_t few = conv_divide_up(ENOUGH_ITEMS, c->groups * c->sections * c->tiles);
+    const int64_t few = conv_divide_up(ITEMS_PER_THREAD * weft_threads(), c->groups * c->sections * c->tiles);
     c->block_rows = conv_smaller(conv_divide_up(BLOCK_BYTES, row_bytes), conv_divide_up(c->y.out, few));
     c->blocks = conv_divide_up(c->y.out, c->block_rows);
+    GroupStatistics *const statistics = c->statistics;
+    if (c->blocks > 1) c->statistics = NULL;
     const int64_t work = CONV_PACK * c->in_channels * c->y.taps * c->x.taps * c->block_rows * c->x.out * VPARTS;
     parallel_for(c->groups * c->sections * c->blocks * c->tiles, THREAD_WORK / (work + 1) + 1, correlate_items, c);
+    if (statistics && !c->statistics) {
+        const BatchNormShape maps = {c->samples, c->sections * c->out_channels, c->y.out * c->x.out};
+        KERNEL(batch_norm_statistics)(statistics, c->out, &maps);
+    }
 }
 
 static Axis forward_axis(const ConvAxis *axis, const ConvShape *shape)
@@ -280,13 +302,15 @@ static Axis forward_axis(const ConvAxis *axis, const ConvShape *shape)
                   .taps = axis->kernel, .tap_step = shape->dilation, .weights = axis->kernel, .weight_step = 1};
 }
 
-void KERNEL(conv2d)(Real *out, const Real *in, const Real *packed, const Real *bias, bool relu, const ConvShape *shape)
+void KERNEL(conv2d)(Real *out, const Real *in, const Real *packed, const Real *bias, bool relu,
+                    GroupStatistics *statistics, const ConvShape *shape)
 {
     Correlation c = {
         .y = forward_axis(&shape->height, shape), .x = forward_axis(&shape->width, shape),
         .groups = shape->groups, .sections = shape->sections,
         .in_channels = shape->in_channels / shape->sections, .out_channels = shape->out_channels / shape->sections,
         .in = in, .weights = packed, .bias = bias, .out = out, .relu = relu,
+        .statistics = statistics, .samples = shape->samples,
     };
     correlate(&c);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tensor/kernels/batch_norm.h"
 #include "tensor/real.h"
 
 /* One dimension of the maps, height or width. */
@@ -15,7 +16,7 @@ typedef struct ConvAxis {
 } ConvAxis;
 
 typedef struct ConvShape {
-    int64_t groups;                    /* of 16 samples */
+    int64_t samples, groups;           /* the batch, and groups of 16 samples in it */
     int64_t in_channels, out_channels; /* of the whole convolution */
     int64_t sections;                  /* of the channels that see only each other (PyTorch's `groups`) */
     ConvAxis height, width;
@@ -33,8 +34,10 @@ enum { CONV_CHUNK = 4 };
 #define CONV_KERNELS(K)                                                                                                \
     K(conv2d_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                       \
     /* out = bias + correlation of in with the weights, then relu if asked; bias may be NULL. In each output the       \
-     * sum starts at the bias and adds input channel, ky and kx in order. */                                           \
-    K(conv2d, (Real * out, const Real *in, const Real *packed, const Real *bias, bool relu, const ConvShape *shape))   \
+     * sum starts at the bias and adds input channel, ky and kx in order. Unless `statistics` is NULL, also what       \
+     * batch_norm_statistics makes of out. */                                                                          \
+    K(conv2d, (Real * out, const Real *in, const Real *packed, const Real *bias, bool relu,                            \
+               GroupStatistics *statistics, const ConvShape *shape))                                                   \
     /* in_grad from out_grad; the weights are packed transposed */                                                     \
     K(conv2d_input_grad, (Real * in_grad, const Real *out_grad, const Real *packed, const ConvShape *shape))           \
     /* weight_grad from the input and out_grad; `partial` has room for one weight_grad a chunk */                      \
