@@ -191,6 +191,21 @@ static const char *const small[] = {
     "argmax dim=1 : Nx3x4",
     "argmax dim=2 : Nx3x4",
     "argmax dim=0 : N",
+    "matmul : Nx3 3x4",
+    "matmul : 3xN NxN",
+    "linear relu=1 : Nx5 9x5 9",
+    "linear : Nx9 4x9 none",
+    "max_pool2d kernel=2 : Nx2x6x4",
+    "max_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
+    "avg_pool2d kernel=3 : Nx2x3x3",
+    "avg_pool2d kernel=2 stride=1 : Nx2x4x5",
+    "global_avg_pool2d : Nx3x4x5",
+    "batch_norm2d training=1 dropout=0.25 : Nx3x2x4 3*0.5+1 3 ~3 ~3*0.5+1",
+    "batch_norm2d : Nx3x2x4 3*0.5+1 3 ~3 ~3*0.5+1",
+    "dropout p=0.3 : Nx3x4x2",
+    "nll_loss : Nx10 labels:N/10",
+    "cross_entropy label_smoothing=0.2 : Nx10*2 labels:N/10",
+    "mse_loss : Nx3x4 Nx3x4",
 };
 
 /* Large enough for five threads; the plain ones divide unevenly. */
