@@ -17,6 +17,21 @@ typedef struct ConvAttributes {
     bool relu;
 } ConvAttributes;
 
+/* ---- Which algorithm ---- */
+
+/* Winograd's for 3x3 kernels with enough channels that its quarter of the products outweighs its transforms, where most
+ * of its 4x4 tiles' outputs are wanted; direct sums otherwise. Decided by the shape alone, so that results do not depend
+ * on the machine. */
+static bool uses_winograd(const ConvShape *s)
+{
+    enum { FEWEST_CHANNELS = 32 };
+    const int64_t tile_outputs = winograd_tiles(s) * WINOGRAD_TILE * WINOGRAD_TILE;
+    return s->height.kernel == 3 && s->width.kernel == 3 && s->stride == 1 && s->dilation == 1 && s->sections == 1 &&
+           s->in_channels % WINOGRAD_MULTIPLE == 0 && s->out_channels % WINOGRAD_MULTIPLE == 0 &&
+           s->in_channels >= FEWEST_CHANNELS && s->out_channels >= FEWEST_CHANNELS &&
+           2 * s->height.out * s->width.out >= tile_outputs;
+}
+
 /* ---- Packed weights ---- */
 
 /* What the packings, as they are and transposed, are called among what is derived from the weights. */
@@ -24,7 +39,7 @@ static const char packings[2];
 
 /* A storage may be seen as weights of several shapes: what else, but its values, packed weights depend on. */
 typedef struct PackedFor {
-    int64_t in_channels, out_channels, sections, height, width;
+    int64_t in_channels, out_channels, sections, height, width, winograd;
 } PackedFor;
 /* It comes first, in room that keeps the weights aligned. */
 enum { HEADER = WEFT_LANES };
@@ -32,14 +47,18 @@ enum { HEADER = WEFT_LANES };
 /* The weights as the kernels want them, packed once as long as they are not written. NULL when memory is short. */
 static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool transposed)
 {
-    const PackedFor packed_for = {s->in_channels, s->out_channels, s->sections, s->height.kernel, s->width.kernel};
+    const PackedFor packed_for = {s->in_channels, s->out_channels, s->sections, s->height.kernel, s->width.kernel,
+                                  uses_winograd(s)};
     const char *kind = &packings[transposed];
     Real *derived = layout_derived(weight, kind);
     if (derived && memcmp(derived, &packed_for, sizeof packed_for) == 0) return derived + HEADER;
-    derived = layout_derive(weight, kind, HEADER + conv_packed_count(s, transposed));
+    const bool winograd = packed_for.winograd;
+    derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s, transposed)
+                                                             : conv_packed_count(s, transposed)));
     if (!derived) return NULL;
     memcpy(derived, &packed_for, sizeof packed_for);
-    weft_kernels()->conv2d_pack(derived + HEADER, weight->storage->data, s, transposed);
+    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s, transposed);
+    else weft_kernels()->conv2d_pack(derived + HEADER, weight->storage->data, s, transposed);
     return derived + HEADER;
 }
 
@@ -50,7 +69,15 @@ static bool add_input_grad(const Node *node, const Tensor *out_grad, const ConvS
     Tensor *in_grad = node_new_grad(node_input(node, INPUT));
     const Real *packed = in_grad ? packed_weights(node_input(node, WEIGHT), shape, true) : NULL;
     if (!packed) return false;
-    weft_kernels()->conv2d_input_grad(in_grad->storage->data, out_grad->storage->data, packed, shape);
+    const Real *grad = out_grad->storage->data;
+    if (uses_winograd(shape)) {
+        Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(shape, true), sizeof *scratch);
+        if (!scratch) return false;
+        weft_kernels()->winograd_input_grad(in_grad->storage->data, grad, packed, scratch, shape);
+        weft_free(scratch);
+    } else {
+        weft_kernels()->conv2d_input_grad(in_grad->storage->data, grad, packed, shape);
+    }
     return node_add_grad(node, INPUT, in_grad);
 }
 
@@ -58,11 +85,14 @@ static bool add_weight_grad(const Node *node, const Tensor *out_grad, const Conv
 {
     Tensor *weight_grad = node_new_grad(node_input(node, WEIGHT));
     if (!weight_grad) return false;
-    Real *partial = weft_alloc(conv_chunks(shape) * tensor_count(weight_grad), sizeof *partial);
-    if (!partial) return false;
-    weft_kernels()->conv2d_weight_grad(weight_grad->storage->data, node_input(node, INPUT)->storage->data,
-                                       out_grad->storage->data, partial, shape);
-    weft_free(partial);
+    const bool winograd = uses_winograd(shape);
+    const Real *in = node_input(node, INPUT)->storage->data, *grad = out_grad->storage->data;
+    Real *scratch = weft_alloc(winograd ? winograd_weight_scratch(shape, weft_threads())
+                                        : conv_chunks(shape) * tensor_count(weight_grad), sizeof *scratch);
+    if (!scratch) return false;
+    if (winograd) weft_kernels()->winograd_weight_grad(weight_grad->storage->data, in, grad, scratch, shape);
+    else weft_kernels()->conv2d_weight_grad(weight_grad->storage->data, in, grad, scratch, shape);
+    weft_free(scratch);
     return node_add_grad(node, WEIGHT, weight_grad);
 }
 
@@ -176,6 +206,23 @@ static GroupStatistics *new_statistics(const Tensor *y)
     return (GroupStatistics *)layout_derive(y, &batch_statistics_kind, reals);
 }
 
+static bool convolve(Tensor *y, const Tensor *x, const Real *packed, const Real *bias, GroupStatistics *statistics,
+                     const ConvAttributes *a)
+{
+    const ConvShape *s = &a->shape;
+    if (!uses_winograd(s)) {
+        weft_kernels()->conv2d(y->storage->data, x->storage->data, packed, bias, a->relu, statistics, s);
+        return true;
+    }
+    Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(s, false), sizeof *scratch);
+    if (!scratch) return false;
+    weft_kernels()->winograd(y->storage->data, x->storage->data, packed, bias, a->relu, scratch, s);
+    weft_free(scratch);
+    const BatchNormShape plane = {s->samples, s->out_channels, s->height.out * s->width.out};
+    if (statistics) weft_kernels()->batch_norm_statistics(statistics, y->storage->data, &plane);
+    return true;
+}
+
 Tensor *op_conv2d_with(Conv2dOptions o)
 {
     if (!o.x || !o.weight || !o.bias) return NULL;
@@ -193,7 +240,7 @@ Tensor *op_conv2d_with(Conv2dOptions o)
     GroupStatistics *statistics = NULL;
     if (o.statistics && !(statistics = new_statistics(y))) return NULL;
     const Real *bias = o.bias != TENSOR_NONE ? o.bias->storage->data : NULL;
-    weft_kernels()->conv2d(y->storage->data, inputs[INPUT]->storage->data, packed, bias, o.relu, statistics, &a.shape);
+    if (!convolve(y, inputs[INPUT], packed, bias, statistics, &a)) return NULL;
     if (inputs[INPUT]->is_gradient) layout_fill_spare(y);
     return op_record(o.relu ? &conv2d_relu : &conv2d, y, inputs, INPUTS, &a, sizeof a);
 }

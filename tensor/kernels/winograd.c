@@ -4,7 +4,7 @@
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"
 
-/* Why it is fast: each product of transformed weights and windows runs in a register tile of 8 channels by 3 tiles of
+/* Why it is fast: each product of transformed weights and windows runs in a register tile of 8 channels x 3 tiles of
  * accumulators (4 by 3 where there are 16 registers), 24 fused multiply-adds for 3 loads and 8 broadcasts, as the direct
  * convolution does, but there are a quarter as many. What is left is moving data: windows are transformed once for all
  * output channels, a block of tiles at a time that stays in the second-level cache, and the products of 8 channels are
@@ -15,6 +15,7 @@ enum {
     WINDOW = WINOGRAD_WINDOW,
     FREQUENCIES = WINOGRAD_FREQUENCIES,
     PACK = WINOGRAD_PACK,
+    COLUMNS = WINOGRAD_COLUMNS,
     KERNEL_SIDE = 3,
     TAPS = KERNEL_SIDE * KERNEL_SIDE,
 #if VBYTES == 64 || defined(__aarch64__)
@@ -160,6 +161,20 @@ VINLINE void load_square(const Real *plane, const Square *s, int side, int part,
     EACH_INSIDE(s, i, j) values[i * side + j] = vload(at(corner, i * s->width + j, 0));
 }
 
+/* Asks for the square at the same place in the next plane: planes are too far apart for the processor to guess it. */
+VINLINE void prefetch_next(const Real *plane, const Square *s, int side, const int write)
+{
+    const Real *corner = at(plane, (s->height + s->y) * s->width + s->x, 0);
+#pragma GCC unroll 1
+    for (int i = 0; i < side; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < side; j++) {
+            if (write) __builtin_prefetch(at(corner, i * s->width + j, 0), 1);
+            else __builtin_prefetch(at(corner, i * s->width + j, 0), 0);
+        }
+    }
+}
+
 /* Transforms squares of one plane: tile `first` + t goes to column t of each of the 36 frequencies, `stride` groups
  * apart. */
 VINLINE void transform_plane(Line *line, int side, Square s, int64_t offset, const Real *plane, int64_t across,
@@ -170,6 +185,7 @@ VINLINE void transform_plane(Line *line, int side, Square s, int64_t offset, con
         s.x = (first + tile) % across * TILE - offset;
         for (int part = 0; part < VPARTS; part++) {
             V values[WINDOW * WINDOW], transformed[FREQUENCIES];
+            if (part == 0) prefetch_next(plane, &s, side, 0);
             load_square(plane, &s, side, part, values);
             transform(line, side, WINDOW, values, transformed);
 #pragma GCC unroll 36
@@ -305,6 +321,18 @@ __attribute__((noinline)) static void product(int64_t count, const Real *u, cons
     }
 }
 
+/* All frequencies' products for up to COLUMNS channels, from the transformed windows of `count` channels. A frequency's
+ * windows stay in the first-level cache while all channels use them. */
+static void products_of(const Real *packed, int64_t count, int64_t channels, const Real *windows, int64_t stride,
+                        int64_t tiles, Real *products)
+{
+    for (int f = 0; f < FREQUENCIES; f++) {
+        for (int64_t c = 0; c < channels; c += PACK)
+            product(count, packed + (c * FREQUENCIES + f * PACK) * count, at(windows, f * stride, 0), tiles,
+                    at(products, f * winograd_stride(COLUMNS, tiles) + c * tiles, 0));
+    }
+}
+
 /* ---- Forward ---- */
 
 typedef struct Forward {
@@ -327,6 +355,7 @@ __attribute__((noinline)) static void finish_plane(const Forward *f, int64_t cha
         s.x = (first + tile) % across * TILE;
         for (int part = 0; part < VPARTS; part++) {
             V m[FREQUENCIES], y[TILE * TILE];
+            if (part == 0) prefetch_next(plane, &s, TILE, 1);
 #pragma GCC unroll 36
             for (int k = 0; k < FREQUENCIES; k++) m[k] = vload(at(products, tile + k * stride, part));
             transform(output_line, WINDOW, TILE, m, y);
@@ -360,19 +389,18 @@ static void forward_range(int64_t begin, int64_t end, int thread, void *context)
     Real *windows = f->scratch + thread * winograd_thread_scratch(shape, false);
     for (int64_t item = begin; item < end; item++) {
         int64_t group = item / blocks, first = item % blocks * block, tiles = all - first < block ? all - first : block;
-        int64_t stride = winograd_stride(shape->in_channels, tiles), product_stride = winograd_stride(PACK, tiles);
+        int64_t stride = winograd_stride(shape->in_channels, tiles);
         Real *products = at(windows, FREQUENCIES * stride, 0);
         for (int64_t c = 0; c < shape->in_channels; c++)
             transform_windows(shape, at(f->in, (group * shape->in_channels + c) * in_plane, 0), first, tiles,
                               at(windows, c * tiles, 0), stride);
-        for (int64_t o = 0; o < shape->out_channels; o += PACK) {
-            const Real *u = f->packed + o * FREQUENCIES * shape->in_channels;
-            for (int k = 0; k < FREQUENCIES; k++)
-                product(shape->in_channels, u + k * shape->in_channels * PACK, at(windows, k * stride, 0), tiles,
-                        at(products, k * product_stride, 0));
-            for (int64_t c = o; c < o + PACK && c < shape->out_channels; c++)
-                finish_plane(f, c, at(products, (c - o) * tiles, 0), product_stride, first, tiles,
-                             at(f->out, (group * shape->out_channels + c) * out_plane, 0));
+        for (int64_t o = 0; o < shape->out_channels; o += COLUMNS) {
+            int64_t channels = shape->out_channels - o < COLUMNS ? shape->out_channels - o : COLUMNS;
+            products_of(f->packed + o * FREQUENCIES * shape->in_channels, shape->in_channels, channels, windows, stride,
+                        tiles, products);
+            for (int64_t c = 0; c < channels; c++)
+                finish_plane(f, o + c, at(products, c * tiles, 0), winograd_stride(COLUMNS, tiles), first, tiles,
+                             at(f->out, (group * shape->out_channels + o + c) * out_plane, 0));
         }
     }
 }
@@ -439,19 +467,18 @@ static void input_grad_range(int64_t begin, int64_t end, int thread, void *conte
         memset(in_grad, 0, (size_t)(shape->in_channels * in_plane * WEFT_LANES) * sizeof *in_grad);
         for (int64_t first = 0; first < all; first += block) {
             int64_t tiles = all - first < block ? all - first : block;
-            int64_t stride = winograd_stride(shape->out_channels, tiles), product_stride = winograd_stride(PACK, tiles);
+            int64_t stride = winograd_stride(shape->out_channels, tiles);
             Real *products = at(grads, FREQUENCIES * stride, 0);
             for (int64_t o = 0; o < shape->out_channels; o++)
                 transform_out_grad(shape, at(g->out_grad, (group * shape->out_channels + o) * out_plane, 0), first,
                                    tiles, at(grads, o * tiles, 0), stride);
-            for (int64_t c = 0; c < shape->in_channels; c += PACK) {
-                const Real *u = g->packed + c * FREQUENCIES * shape->out_channels;
-                for (int k = 0; k < FREQUENCIES; k++)
-                    product(shape->out_channels, u + k * shape->out_channels * PACK, at(grads, k * stride, 0), tiles,
-                            at(products, k * product_stride, 0));
-                for (int64_t i = c; i < c + PACK && i < shape->in_channels; i++)
-                    add_windows(shape, at(products, (i - c) * tiles, 0), product_stride, first, tiles,
-                                at(in_grad, i * in_plane, 0));
+            for (int64_t c = 0; c < shape->in_channels; c += COLUMNS) {
+                int64_t channels = shape->in_channels - c < COLUMNS ? shape->in_channels - c : COLUMNS;
+                products_of(g->packed + c * FREQUENCIES * shape->out_channels, shape->out_channels, channels, grads,
+                            stride, tiles, products);
+                for (int64_t i = 0; i < channels; i++)
+                    add_windows(shape, at(products, i * tiles, 0), winograd_stride(COLUMNS, tiles), first, tiles,
+                                at(in_grad, (c + i) * in_plane, 0));
             }
         }
     }
@@ -616,13 +643,13 @@ static void products_range(int64_t begin, int64_t end, int thread, void *context
 {
     const WeightGrad *w = context;
     const ConvShape *shape = w->shape;
-    int64_t columns = winograd_columns(shape), blocks = (columns + WINOGRAD_COLUMNS - 1) / WINOGRAD_COLUMNS;
+    int64_t columns = winograd_columns(shape), blocks = (columns + COLUMNS - 1) / COLUMNS;
     int64_t parts = winograd_parts(shape), all = winograd_tiles(shape), block = winograd_outer_block(shape);
     Real *scratch = w->scratch + thread * winograd_outer_scratch(shape);
     for (int64_t item = begin; item < end; item++) {
-        int64_t part = item / blocks, o = item % blocks * WINOGRAD_COLUMNS;
+        int64_t part = item / blocks, o = item % blocks * COLUMNS;
         OuterBlock b = {.o = o};
-        b.columns = columns - o < WINOGRAD_COLUMNS ? columns - o : WINOGRAD_COLUMNS;
+        b.columns = columns - o < COLUMNS ? columns - o : COLUMNS;
         b.channels = shape->out_channels - o < b.columns ? shape->out_channels - o : b.columns;
         Real *sums = w->products + part * FREQUENCIES * shape->in_channels * columns;
         for (b.group = part * shape->groups / parts; b.group < (part + 1) * shape->groups / parts; b.group++) {
@@ -668,6 +695,6 @@ void KERNEL(winograd_weight_grad)(Real *weight_grad, const Real *in, const Real 
     int64_t columns = winograd_columns(shape), parts = winograd_parts(shape);
     int64_t products = parts * FREQUENCIES * shape->in_channels * columns;
     WeightGrad w = {shape, in, out_grad, weight_grad, scratch, scratch + products};
-    parallel_for(parts * ((columns + WINOGRAD_COLUMNS - 1) / WINOGRAD_COLUMNS), 1, products_range, &w);
+    parallel_for(parts * ((columns + COLUMNS - 1) / COLUMNS), 1, products_range, &w);
     parallel_for(shape->in_channels * columns / WEFT_LANES, 16, weight_range, &w);
 }

@@ -21,7 +21,7 @@ enum {
     WINOGRAD_FREQUENCIES = 36,
     WINOGRAD_PACK = 8,         /* channels side by side in packed weights */
     WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this */
-    WINOGRAD_COLUMNS = 64,     /* output channels whose weight gradients are computed together */
+    WINOGRAD_COLUMNS = 64,     /* channels whose products are computed together, a multiple of 16 */
 };
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
@@ -55,15 +55,15 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
     return (side + WINOGRAD_PACK - 1) / WINOGRAD_PACK * WINOGRAD_PACK * WINOGRAD_FREQUENCIES * across;
 }
 
-/* Tiles that are worked on together: as many as keep what all channels' windows become in the second-level cache, a
- * multiple of the register tile's 3 if that is possible. It decides the order of work, not the result. */
+/* Tiles that are worked on together: about as many as keep what all channels' windows become in the second-level cache,
+ * and blocks of about one size. It decides the order of work, not the result. */
 static inline int64_t winograd_block(const ConvShape *shape, int64_t channels)
 {
-    enum { BLOCK_BYTES = 512 * 1024, REGISTER_TILES = 3 };
-    int64_t all = winograd_tiles(shape);
-    int64_t fit = BLOCK_BYTES / (channels * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real));
-    if (fit >= all) return all;
-    return fit > REGISTER_TILES ? fit / REGISTER_TILES * REGISTER_TILES : all < REGISTER_TILES ? all : REGISTER_TILES;
+    enum { BLOCK_BYTES = 768 * 1024 };
+    const int64_t all = winograd_tiles(shape);
+    const int64_t tile = channels * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t blocks = conv_smaller(conv_divide_up(all * tile, BLOCK_BYTES), all);
+    return conv_divide_up(all, blocks);
 }
 
 /* Distance between frequencies, in groups of 16 lanes: odd, since the 36 streams that a transform writes would meet in
@@ -79,7 +79,7 @@ static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input
     int64_t channels = input_grad ? shape->out_channels : shape->in_channels;
     int64_t tiles = winograd_block(shape, channels);
     return WINOGRAD_FREQUENCIES * WEFT_LANES *
-           (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_PACK, tiles));
+           (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_COLUMNS, tiles));
 }
 
 /* ---- The gradient of the weights ---- */
