@@ -48,8 +48,11 @@ LIBS         := -lm
 # multiply-adds are loops that the optimiser folds, as are square roots once they need not set errno.
 ISAS_x86_64  := baseline avx2 avx512
 ISAS         := $(or $(ISAS_$(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))),baseline)
-ISA_avx2     := -mavx2 -mfma
-ISA_avx512   := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
+# Sanitizers take fused multiply-adds apart, and minutes to compile them: the baseline kernels, the same source without
+# them, are what sanitizers watch.
+UNWATCHED    := $(if $(filter -fsanitize=%,$(OPTIMISE_$(MODE))),-fno-sanitize=all)
+ISA_avx2     := $(UNWATCHED) -mavx2 -mfma
+ISA_avx512   := $(UNWATCHED) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
 KERNEL_FLAGS := -O2 -fno-math-errno
 
 # ---- Sources: every .c file in its folder ----
