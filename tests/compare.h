@@ -38,6 +38,14 @@ static inline Tensor *leaf(Shape shape, uint32_t stream, double scale)
     return t;
 }
 
+/* The same in lanes, keeping the gradient that reaches it there, spare lanes included. */
+static inline Tensor *lanes_leaf(Shape shape, uint32_t stream, double scale)
+{
+    Tensor *t = op_to_lanes(leaf(shape, stream, scale));
+    tensor_keep_grad(t);
+    return t;
+}
+
 static inline double *doubles(int64_t count)
 {
     return calloc((size_t)count, sizeof(double));

@@ -60,7 +60,7 @@ typedef struct Values {
 
 static bool make(Values *v, Size s, double scale)
 {
-    v->tensors[0] = leaf(SHAPE(s.samples, s.channels, s.height, s.width), 1, scale);
+    v->tensors[0] = lanes_leaf(SHAPE(s.samples, s.channels, s.height, s.width), 1, scale);
     v->tensors[1] = leaf(SHAPE(s.channels), 2, 2);
     v->tensors[2] = leaf(SHAPE(s.channels), 3, 1);
     v->tensors[3] = test_tensor(SHAPE(s.channels), 4, 1);
@@ -85,9 +85,9 @@ static void check_running(const Values *v, const Channel *channels, Size s)
 {
     const double count = (double)(s.samples * s.height * s.width);
     for (int64_t c = 0; c < s.channels; c++) {
-        CHECK_CLOSE(tensor_get(v->tensors[3], AT(c)), 0.9 * (double)v->values[3][c] + 0.1 * channels[c].mean, TOLERANCE);
-        CHECK_CLOSE(tensor_get(v->tensors[4], AT(c)),
-                    0.9 * (double)v->values[4][c] + 0.1 * channels[c].variance * count / (count - 1), TOLERANCE);
+        const double mean = channels[c].mean, variance = channels[c].variance * count / (count - 1);
+        CHECK_CLOSE(tensor_get(v->tensors[3], AT(c)), 0.9 * (double)v->values[3][c] + 0.1 * mean, TOLERANCE);
+        CHECK_CLOSE(tensor_get(v->tensors[4], AT(c)), 0.9 * (double)v->values[4][c] + 0.1 * variance, TOLERANCE);
     }
     CHECK(layout_spare_is_right(v->tensors[3]) && layout_spare_is_right(v->tensors[4]));
 }
@@ -186,9 +186,8 @@ TEST(batch_norm_with_dropout_is_the_two_in_turn)
 
 static int large(Tensor *results[RESULTS_MAX])
 {
-    Tensor *t[] = {op_to_lanes(leaf(SHAPE(33, 5, 40, 41), 1, 2)), leaf(SHAPE(5), 2, 1), leaf(SHAPE(5), 3, 1),
+    Tensor *t[] = {lanes_leaf(SHAPE(33, 5, 40, 41), 1, 2), leaf(SHAPE(5), 2, 1), leaf(SHAPE(5), 3, 1),
                    tensor_zeros(SHAPE(5)), tensor_full(SHAPE(5), 1)};
-    tensor_keep_grad(t[0]);
     results[0] = run(t, true, 0.2);
     if (!backward(results[0], .grad = test_tensor(SHAPE(33, 5, 40, 41), 4, 1))) return 0;
     for (int i = 0; i < 3; i++) results[1 + i] = tensor_grad(t[i]);
@@ -221,8 +220,8 @@ TEST(batch_norm_statistics_are_kept_until_the_values_change)
 
 TEST(batch_norm_refuses_what_does_not_fit)
 {
-    Tensor *x = test_tensor(SHAPE(2, 3, 2, 2), 1, 1), *three = tensor_full(SHAPE(3), 1), *four = tensor_full(SHAPE(4), 1);
-    Tensor *none = TENSOR_NONE;
+    Tensor *x = test_tensor(SHAPE(2, 3, 2, 2), 1, 1), *none = TENSOR_NONE;
+    Tensor *three = tensor_full(SHAPE(3), 1), *four = tensor_full(SHAPE(4), 1);
     CHECK(!op_batch_norm2d(x, four, three, none, none, .training = true));
     CHECK_ERROR("batch_norm2d: input [2, 3, 2, 2] has 3 channels, weight is [4]");
     CHECK(!op_batch_norm2d(x, three, three, three, none));
@@ -241,15 +240,14 @@ TEST(batch_norm_refuses_what_does_not_fit)
 
 TEST(batch_norm_writes_nothing_when_it_fails)
 {
-    Tensor *x = test_tensor(SHAPE(1, 3, 1, 1), 1, 1), *mean = tensor_zeros(SHAPE(3)), *variance = tensor_zeros(SHAPE(3));
+    Tensor *one = test_tensor(SHAPE(1, 3, 1, 1), 1, 1), *two = test_tensor(SHAPE(2, 3, 1, 1), 1, 1);
+    Tensor *none = TENSOR_NONE, *mean = tensor_zeros(SHAPE(3)), *variance = tensor_zeros(SHAPE(3));
     const int64_t version = tensor_version(mean);
-    CHECK(!op_batch_norm2d(x, TENSOR_NONE, TENSOR_NONE, mean, variance, .training = true));
+    CHECK(!op_batch_norm2d(one, none, none, mean, variance, .training = true));
     CHECK_ERROR("batch_norm2d: input [1, 3, 1, 1] has one value a channel, training needs more");
-    CHECK(!op_batch_norm2d(test_tensor(SHAPE(2, 3, 1, 1), 1, 1), TENSOR_NONE, TENSOR_NONE, mean, variance,
-                           .training = true, .dropout = -1));
+    CHECK(!op_batch_norm2d(two, none, none, mean, variance, .training = true, .dropout = -1));
     CHECK_ERROR("dropout probability -1");
     CHECK_EQUAL(tensor_version(mean), version);
-    CHECK(op_batch_norm2d(test_tensor(SHAPE(2, 3, 1, 1), 1, 1), TENSOR_NONE, TENSOR_NONE, mean, variance,
-                          .training = true));
+    CHECK(op_batch_norm2d(two, none, none, mean, variance, .training = true));
     CHECK(tensor_version(mean) > version && tensor_version(variance) > version);
 }

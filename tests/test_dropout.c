@@ -14,7 +14,7 @@ static bool is_kept(RandomKey k, double p, int64_t elements, int64_t n, int64_t 
 
 static void check_definition(Shape shape, double p)
 {
-    Tensor *x = leaf(shape, 1, 1), *y = op_dropout(x, p, key);
+    Tensor *x = lanes_leaf(shape, 1, 1), *y = op_dropout(x, p, key);
     const int64_t count = tensor_count(x), samples = shape.rank ? shape.size[0] : 1, elements = count / samples;
     CHECK(backward(y, .grad = test_tensor(shape, 2, 1)));
     Real *in = test_values(x), *dy = test_values(test_tensor(shape, 2, 1));
@@ -37,6 +37,9 @@ TEST(dropout_is_its_definition)
         for (int e = 0; e < 7 && !test_failed(); e++) check_definition(SHAPE(samples[n], elements[e]), 0.4);
     check_definition(SHAPE(17, 3, 5, 4), 0.03);
     check_definition(SHAPE(17, 3, 5, 4), 0.99);
+    /* Here a low half and a high half equal the threshold. */
+    check_definition(SHAPE(33, 4001), 0.3);
+    check_definition(SHAPE(33, 4001), 0.4);
     check_definition(SHAPE(40), 0.5);
     check_definition(SCALAR, 0.5);
 }
@@ -101,8 +104,7 @@ TEST(dropout_refuses_other_probabilities)
 
 static int large(Tensor *results[RESULTS_MAX])
 {
-    Tensor *x = op_to_lanes(leaf(SHAPE(33, 4001), 1, 1));
-    tensor_keep_grad(x);
+    Tensor *x = lanes_leaf(SHAPE(33, 4001), 1, 1);
     results[0] = op_dropout(x, 0.25, key);
     if (!backward(results[0], .grad = test_tensor(SHAPE(33, 4001), 2, 1))) return 0;
     results[1] = tensor_grad(x);

@@ -34,7 +34,7 @@ static double product(const Real *a, int64_t a_step, const Real *b, int64_t b_st
 
 static void check_linear(Size s)
 {
-    Tensor *x = leaf(SHAPE(s.samples, s.features), 1, 1), *w = leaf(SHAPE(s.outputs, s.features), 2, 1);
+    Tensor *x = lanes_leaf(SHAPE(s.samples, s.features), 1, 1), *w = leaf(SHAPE(s.outputs, s.features), 2, 1);
     Tensor *b = leaf(SHAPE(s.outputs), 3, 1), *dy = test_tensor(SHAPE(s.samples, s.outputs), 4, 1);
     Tensor *y = op_linear(x, w, b);
     CHECK(backward(y, .grad = dy));
@@ -68,7 +68,8 @@ TEST(linear_is_its_definition)
 TEST(linear_adds_features_to_the_bias_in_order)
 {
     if (!kernels_fuse()) SKIP("no fused multiply-add");
-    Tensor *x = test_tensor(SHAPE(17, 100), 1, 1), *w = test_tensor(SHAPE(11, 100), 2, 1), *b = test_tensor(SHAPE(11), 3, 1);
+    Tensor *x = test_tensor(SHAPE(17, 100), 1, 1), *w = test_tensor(SHAPE(11, 100), 2, 1);
+    Tensor *b = test_tensor(SHAPE(11), 3, 1);
     Real *xs = test_values(x), *ws = test_values(w), *bs = test_values(b), *got = test_values(op_linear(x, w, b));
     Real expected[17 * 11];
     for (int64_t n = 0; n < 17; n++)

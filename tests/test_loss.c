@@ -12,7 +12,8 @@ static Tensor *labels_of(int64_t count, int64_t class_count)
 }
 
 /* The loss of one sample and its gradient times `factor`. */
-static double sample_loss(const Real *scores, int64_t count, int64_t label, double smoothing, double factor, double *grad)
+static double sample_loss(const Real *scores, int64_t count, int64_t label, double smoothing, double factor,
+                          double *grad)
 {
     double largest = -INFINITY, sum = 0, loss = 0;
     for (int64_t c = 0; c < count; c++) largest = fmax(largest, (double)scores[c]);
@@ -28,7 +29,7 @@ static double sample_loss(const Real *scores, int64_t count, int64_t label, doub
 
 static void check_cross_entropy(int64_t n, int64_t count, double smoothing)
 {
-    Tensor *x = leaf(SHAPE(n, count), 1, 4);
+    Tensor *x = lanes_leaf(SHAPE(n, count), 1, 4);
     Tensor *loss = op_cross_entropy(x, labels_of(n, count), .label_smoothing = smoothing);
     CHECK(backward(op_mul_scalar(loss, -1.5)));
     Real *scores = test_values(x);
@@ -53,7 +54,7 @@ TEST(cross_entropy_is_its_definition)
 
 static void check_nll(int64_t n, int64_t count)
 {
-    Tensor *x = leaf(SHAPE(n, count), 1, 4), *loss = op_nll_loss(x, labels_of(n, count));
+    Tensor *x = lanes_leaf(SHAPE(n, count), 1, 4), *loss = op_nll_loss(x, labels_of(n, count));
     CHECK(backward(op_mul_scalar(loss, 3)));
     Real *scores = test_values(x);
     double mean = 0, *grad = doubles(n * count);
@@ -109,7 +110,7 @@ TEST(losses_let_nan_through)
 
 static void check_mse(Shape shape)
 {
-    Tensor *x = leaf(shape, 1, 2), *target = leaf(shape, 2, 2), *loss = op_mse_loss(x, target);
+    Tensor *x = lanes_leaf(shape, 1, 2), *target = lanes_leaf(shape, 2, 2), *loss = op_mse_loss(x, target);
     CHECK(backward(op_mul_scalar(loss, 0.5)));
     const int64_t count = tensor_count(x);
     Real *a = test_values(x), *b = test_values(target);

@@ -51,7 +51,7 @@ static void check_pooling(Pooling p, bool max)
 {
     const int64_t height = out_size(p.shape.size[2], p), width = out_size(p.shape.size[3], p);
     const int64_t planes = p.shape.size[0] * p.shape.size[1], area = p.shape.size[2] * p.shape.size[3];
-    Tensor *x = leaf(p.shape, 1, 3), *y = run(x, p, max);
+    Tensor *x = lanes_leaf(p.shape, 1, 3), *y = run(x, p, max);
     const Shape shape = SHAPE(p.shape.size[0], p.shape.size[1], height, width);
     CHECK(y && shape_equal(tensor_shape(y), shape));
     CHECK(backward(y, .grad = test_tensor(shape, 2, 1)));
@@ -78,7 +78,8 @@ TEST(avg_pool_is_its_definition)
 
 TEST(global_avg_pool_is_the_mean_of_each_plane)
 {
-    Tensor *x = leaf(SHAPE(17, 3, 4, 5), 1, 1), *y = op_global_avg_pool2d(x), *dy = test_tensor(SHAPE(17, 3, 1, 1), 2, 1);
+    Tensor *x = leaf(SHAPE(17, 3, 4, 5), 1, 1), *y = op_global_avg_pool2d(x);
+    Tensor *dy = test_tensor(SHAPE(17, 3, 1, 1), 2, 1);
     CHECK(shape_equal(tensor_shape(y), SHAPE(17, 3, 1, 1)));
     CHECK(backward(y, .grad = dy));
     Real *in = test_values(x), *grad = test_values(dy);
@@ -147,8 +148,7 @@ TEST(pool_refuses_what_does_not_fit)
 
 static int large(Tensor *results[RESULTS_MAX])
 {
-    Tensor *x = op_to_lanes(leaf(SHAPE(33, 5, 24, 24), 1, 1)), *y[3];
-    tensor_keep_grad(x);
+    Tensor *x = lanes_leaf(SHAPE(33, 5, 24, 24), 1, 1), *y[3];
     y[0] = op_max_pool2d(x, 2);
     y[1] = op_avg_pool2d(x, 3);
     y[2] = op_max_pool2d(x, 3, .stride = 2, .padding = 1);

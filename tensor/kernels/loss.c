@@ -133,11 +133,11 @@ static void cross_entropy_part(const Loss *loss, Part part)
 static void cross_entropy_grad_part(const Loss *loss, Part part)
 {
     const Normaliser n = normaliser_of(part);
-    const V label = vload(part.other), factor = clear_spare(vset(loss->factor), part.number, part.valid);
+    const V label = vload(part.other);
     const V anywhere = vset(loss->smoothing / (Real)part.classes), there = anywhere + ((Real)1 - loss->smoothing);
     for (int64_t c = 0; c < part.classes; c++) {
         const V p = vexp(vload(part.scores + c * WEFT_LANES) - n.largest) / n.sum;
-        const V grad = (p - vselect(label == (Real)c, there, anywhere)) * factor;
+        const V grad = (p - vselect(label == (Real)c, there, anywhere)) * loss->factor;
         vstore(part.out + c * WEFT_LANES, clear_spare(grad, part.number, part.valid));
     }
 }

@@ -19,7 +19,7 @@ typedef struct LossShape {
     K(batch_sum, (Real * sum, const Real *values, int64_t samples))                                                    \
     K(nll_loss, (Real * losses, const Real *scores, const Real *labels, const LossShape *shape))                       \
     K(nll_loss_grad, (Real * grad, const Real *labels, Real factor, const LossShape *shape))                           \
-    /* Of log-softmax of the scores, against a target of 1 - smoothing at the label plus smoothing / classes anywhere */\
+    /* Of log-softmax of the scores, against 1 - smoothing at the label plus smoothing / classes anywhere */           \
     K(cross_entropy, (Real * losses, const Real *scores, const Real *labels, Real smoothing, const LossShape *shape))  \
     K(cross_entropy_grad, (Real * grad, const Real *scores, const Real *labels, Real smoothing, Real factor,           \
                            const LossShape *shape))                                                                    \

@@ -1,5 +1,5 @@
-/* Windows are clipped to the image before their loops, so that nothing is checked inside. Squares of 2 and 3 that tile the
- * image, the usual windows, are compiled with their size known. */
+/* Windows are clipped to the image before their loops, so that nothing is checked inside. Squares of 2 and 3 that tile
+ * the image, the usual windows, are compiled with their size known. */
 #include "tensor/kernels/pool.h"
 
 #include <math.h>

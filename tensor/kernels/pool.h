@@ -17,9 +17,9 @@ typedef uint16_t PoolIndex;
 enum { POOL_MAX_WINDOW = 1 << 16 };
 
 #define POOL_KERNELS(K)                                                                                                \
-    /* indices: [groups][C][out_height][out_width][16], or NULL where nobody asks */                                     \
-    K(max_pool2d, (Real * out, PoolIndex *indices, const Real *in, const PoolShape *shape))                              \
-    K(max_pool2d_grad, (Real * in_grad, const Real *out_grad, const PoolIndex *indices, const PoolShape *shape))         \
+    /* indices: [groups][C][out_height][out_width][16], or NULL where nobody asks */                                   \
+    K(max_pool2d, (Real * out, PoolIndex *indices, const Real *in, const PoolShape *shape))                            \
+    K(max_pool2d_grad, (Real * in_grad, const Real *out_grad, const PoolIndex *indices, const PoolShape *shape))       \
     /* The sum of a window, row by row, divided by its whole area: padding counts as zeros. */                         \
     K(avg_pool2d, (Real * out, const Real *in, const PoolShape *shape))                                                \
     K(avg_pool2d_grad, (Real * in_grad, const Real *out_grad, const PoolShape *shape))
