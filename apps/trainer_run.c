@@ -114,7 +114,6 @@ static Criterion *criterion_of(const TrainerSession *session)
 bool trainer_run_test(TrainerRun *run, TrainerSession *session, PassMetrics *result)
 {
     session->display.testing = true;
-    loader_set_epoch(run->test, 0);
     return trainer_test(result, run->model, run->test, criterion_of(session), session->progress, session);
 }
 
@@ -123,7 +122,6 @@ static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
     EpochMetrics epoch = {.epoch = number};
     session->display.epoch = number;
     session->display.testing = false;
-    loader_set_epoch(run->train, number - 1);
     if (!trainer_train(&epoch.train, run->model, run->train, criterion_of(session), run->optimizer, &run->schedule,
                        &run->step, session->progress, session)) {
         return false;

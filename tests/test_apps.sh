@@ -71,7 +71,7 @@ shows '--epochs N .*\[20\]'
 shows '--schedule NAME .*\[onecycle\]'
 
 # usage_error TEXT ARGUMENT...: status 2, one line that says TEXT and how to get help.
-usage_error() { local text=$1; shift; run 2 "$tiny" "$@"; says "$text"; says 'try --help'; }
+usage_error() { local text=$1; shift; run 2 "$tiny" --data "$work/nowhere" "$@"; says "$text"; says 'try --help'; }
 usage_error --bogus --bogus
 usage_error --bogus --bogus=1
 usage_error --epoch --epoch 3
@@ -149,6 +149,11 @@ different --schedule constant
 different --schedule step
 different --limit 90
 different --load "$work/a.safetensors"
+# The seed names the weights, where nothing else is random; and order and augmentation, where the weights are loaded.
+for rest in "--dropout 0 --no-shuffle --no-augment" "--dropout 0 --load $work/a.safetensors"; do
+    for seed in 3 4; do run 0 "$tiny" $quick $rest --seed $seed --save "$work/seed$seed.safetensors"; done
+    check "--seed counts with $rest" differ "$work/seed3.safetensors" "$work/seed4.safetensors"
+done
 
 run 0 "$tiny" $quick --epochs 6 --schedule step --lr 0.08 --no-augment --log "$work/step.csv"
 check 'the step schedule divides by ten after each third' \
