@@ -4,6 +4,7 @@
 
 #include "autograd/node.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/memory.h"
 #include "tests/test.h"
 
 /* Rounding errors of sums of a few thousand terms of about 1. */
@@ -81,12 +82,34 @@ static inline void check_machines(ResultsFunction *function)
         CHECK(weft_set_threads(threads[i]));
         check_again(function, expected, count);
     }
-    /* The last table is the baseline, which has no fused multiply-add on x86. */
-    for (const Kernels *const *table = weft_kernels_all(); table[1] && !test_failed(); table++) {
+    for (const Kernels *const *table = test_kernels(); *table && !test_failed(); table++) {
         weft_kernels_use(*table);
         check_again(function, expected, count);
     }
     weft_kernels_use(NULL);
+}
+
+/* Runs `function` with its first allocation failing, then the second, and so on until it runs through: each time all
+ * results are there or an error is on record. (The harness sees to it that nothing stays alive.) */
+static inline void check_short_memory(ResultsFunction *function)
+{
+    for (int64_t k = 1; !test_failed(); k++) {
+        Scope scope = scope_open();
+        Tensor *results[RESULTS_MAX];
+        weft_alloc_fail_at(k);
+        const int count = function(results);
+        weft_alloc_fail_at(0);
+        bool whole = count > 0;
+        for (int i = 0; i < count; i++) whole &= results[i] != NULL;
+        scope_close(scope);
+        const bool failed = weft_error() != NULL;
+        weft_error_clear();
+        CHECK(whole != failed);
+        if (whole) {
+            CHECK(k > 1);
+            return;
+        }
+    }
 }
 
 #endif

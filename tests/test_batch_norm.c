@@ -251,3 +251,8 @@ TEST(batch_norm_writes_nothing_when_it_fails)
     CHECK(op_batch_norm2d(two, none, none, mean, variance, .training = true));
     CHECK(tensor_version(mean) > version && tensor_version(variance) > version);
 }
+
+TEST(batch_norm_survives_short_memory)
+{
+    check_short_memory(large);
+}

@@ -115,3 +115,8 @@ TEST(dropout_has_the_same_bits_on_all_machines)
 {
     check_machines(large);
 }
+
+TEST(dropout_survives_short_memory)
+{
+    check_short_memory(large);
+}

@@ -193,3 +193,8 @@ TEST(products_have_the_same_bits_on_all_machines)
 {
     check_machines(large);
 }
+
+TEST(products_survive_short_memory)
+{
+    check_short_memory(large);
+}

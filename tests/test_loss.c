@@ -186,3 +186,8 @@ TEST(losses_have_the_same_bits_on_all_machines)
 {
     check_machines(large);
 }
+
+TEST(losses_survive_short_memory)
+{
+    check_short_memory(large);
+}

@@ -164,3 +164,8 @@ TEST(pool_has_the_same_bits_on_all_machines)
 {
     check_machines(large);
 }
+
+TEST(pool_survives_short_memory)
+{
+    check_short_memory(large);
+}
