@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "autograd/autograd.h"
-#include "tensor/kernels/kernels.h"
 
 enum { TIMEOUT_SECONDS = 300, PATH_BYTES = 4096, PASSED = 0, FAILED = 1, SKIPPED = 77 };
 
@@ -105,6 +104,19 @@ void test_skip(const char *why)
     outcome = SKIPPED;
     printf("SKIP %s: %s\n", running->name, why);
     fflush(stdout);
+}
+
+/* The last table is the baseline, which rounds twice on x86. */
+const Kernels *const *test_kernels(void)
+{
+    static const Kernels *tables[8];
+    const Kernels *const *all = weft_kernels_all();
+    int count = 0;
+    while (all[count + 1]) count++;
+    weft_kernels_use(NULL);
+    bool fused = weft_kernels() != all[count];
+    memcpy(tables, fused ? all : all + count, (size_t)(fused ? count : 1) * sizeof *tables);
+    return tables;
 }
 
 const char *test_path(const char *name)

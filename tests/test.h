@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/kernels/kernels.h"
 #include "tensor/scope.h"
 #include "tensor/tensor.h"
 
@@ -75,6 +76,9 @@ typedef struct Test {
         return;                                                                                                        \
     } while (0)
 
+/* The tables of kernels that promise the same bits as the one in use, NULL-terminated: all that multiply and add in
+ * one rounding or, where WEFT_ISA asks for one that does not, that one alone. Use them with weft_kernels_use. */
+const Kernels *const *test_kernels(void);
 /* Whether a check of the running test has failed: for callers of helpers that check. */
 bool test_failed(void);
 /* The path of a file in a folder of this test's own, which is removed afterwards. Valid until the next call. */

@@ -196,7 +196,7 @@ static void test_row(void)
         if (first.part[RESULT]) values_free(&values);
         else first = values;
     }
-    weft_kernels_use(NULL);
+    weft_kernels_use(weft_kernels_all()[0]);
     static const int threads[] = {1, 2, 3, 5};
     for (size_t i = 0; i < sizeof threads / sizeof threads[0] && !test_failed(); i++) {
         CHECK(weft_set_threads(threads[i]));
@@ -204,6 +204,7 @@ static void test_row(void)
         check_same(&first, &values);
         values_free(&values);
     }
+    weft_kernels_use(NULL);
     values_free(&first);
 }
 
