@@ -424,7 +424,7 @@ TEST(state_damage_is_found)
     for (size_t at = 0; at < values; at++) {
         for (size_t i = 0; i < 8 + sizeof replacements; i++) {
             Bytes damaged = whole;
-            damaged.at[at] = i < 8 ? (unsigned char)(whole.at[at] ^ 1u << i) : replacements[i - 8];
+            damaged.at[at] = (unsigned char)(i < 8 ? whole.at[at] ^ 1u << i : replacements[i - 8]);
             CHECK(write_bytes(test_path("damaged"), damaged.at, damaged.count));
             check_damaged(to, before, meant);
             if (test_failed()) return;
@@ -528,6 +528,28 @@ TEST(state_earlier_file_survives_a_full_disk)
     CHECK_EQUAL(files_in(test_path("kept")), 1);
     nn_free(first);
     nn_free(second);
+}
+
+/* Room that comes back in the middle of the file must not hide that bytes are missing. */
+TEST(file_commit_remembers_a_failed_write)
+{
+    struct rlimit limit, small;
+    CHECK(mkdir(test_path("kept"), 0777) == 0 && write_bytes(test_path("kept/file"), "old", 3));
+    Bytes earlier = read_bytes(test_path("kept/file"));
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    FileWriter *writer = weft_file_create(test_path("kept/file"));
+    CHECK(writer);
+    small = limit;
+    small.rlim_cur = 10;
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    bool failed = fputs("more than ten bytes", writer->stream) < 0 || fflush(writer->stream) != 0;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    signal(SIGXFSZ, handler);
+    CHECK(failed);
+    CHECK(!weft_file_commit(writer));
+    CHECK_ERROR("kept/file: cannot write: ");
+    check_kept(&earlier);
 }
 
 TEST(state_survives_every_failing_allocation)
