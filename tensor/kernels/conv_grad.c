@@ -1,9 +1,10 @@
 /* Direct convolution: the gradients of weight and bias, which sum over the batch.
  *
- * A window is up to 3 by 3 taps of one input channel for a few output channels, all of whose sums stay in registers (18
- * of them, 3 x 3 x 2, with 32 vector registers) while it walks the maps of a chunk: for each output 9 loads of the
- * input and 2 of the gradient feed 18 multiply-adds. Threads split weights and chunks, never a sum. Channels of the
- * input are taken in blocks whose maps of one chunk stay in the L2 cache while all output channels walk them. */
+ * A window is some taps of one input channel for a few output channels, all of whose sums stay in registers while it
+ * walks the maps of a chunk: 3 by 3 taps for 2 channels with 32 vector registers, 1 by 3 for 4 with 16. Inputs slide
+ * through registers too, so that an output costs 3 + 2 loads for 18 multiply-adds, 1 + 4 for 12. Threads split weights
+ * and chunks, never a sum. Channels of the input are taken in blocks whose maps of one chunk stay in the L2 cache
+ * while all output channels walk them. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"
@@ -15,7 +16,13 @@ static const int64_t BLOCK_BYTES = 1 << 20;
 /* Vector operations that are worth starting a thread for. */
 static const int64_t THREAD_WORK = 1 << 14;
 
-enum { MOST_SIDE = 3, MOST_TAPS = MOST_SIDE * MOST_SIDE, MOST_CHANNELS = 8 };
+/* The largest window, and how many sums leave registers for what is multiplied. */
+#if VBYTES == 64 || defined(__aarch64__)
+enum { MOST_ROWS = 3, MOST_SUMS = 24 };
+#else
+enum { MOST_ROWS = 1, MOST_SUMS = 12 };
+#endif
+enum { MOST_COLUMNS = 3, MOST_CHANNELS = 8 };
 
 /* Things cut into windows: `count` of them, the first `wider` of least + 1, the others of `least`. */
 typedef struct Windows {
@@ -56,7 +63,7 @@ static Range inside(const ConvAxis *axis, const ConvShape *shape, int64_t first,
     return (Range){first < 0 ? conv_divide_up(-first, shape->stride) : 0, conv_smaller(end, axis->out)};
 }
 
-typedef V Sums[MOST_CHANNELS][MOST_SIDE][MOST_SIDE];
+typedef V Sums[MOST_CHANNELS][MOST_ROWS][MOST_COLUMNS];
 
 /* Neighbouring outputs of a row, all of whose taps are inside. Distances are in values. */
 typedef struct Run {
@@ -86,7 +93,7 @@ VINLINE void add_each(const int channels, const int rows, const int columns, Sum
 /* One output whose inputs are in registers but for the last column, which takes the place of the one before the first:
  * column tx is in value[..][(turn + tx) % columns]. */
 VINLINE void slide(const int channels, const int rows, const int columns, const int turn, Sums sum,
-                   V value[MOST_SIDE][MOST_SIDE], const Run *run, const Real *at, const Real *grad)
+                   V value[MOST_ROWS][MOST_COLUMNS], const Run *run, const Real *at, const Real *grad)
 {
     VUNROLL for (int ty = 0; ty < rows; ty++)
         value[ty][(turn + columns - 1) % columns] = vload(at + ty * run->row);
@@ -104,7 +111,7 @@ VINLINE void add_sliding(const int channels, const int rows, const int columns, 
 {
     const Real *at = run->at, *grad = run->grad;
     int64_t count = run->count;
-    V value[MOST_SIDE][MOST_SIDE];
+    V value[MOST_ROWS][MOST_COLUMNS];
     VUNROLL for (int tx = 0; tx < columns - 1; tx++, at += run->step)
         VUNROLL for (int ty = 0; ty < rows; ty++)
             value[ty][tx] = vload(at + ty * run->row);
@@ -171,7 +178,7 @@ VINLINE void add_maps(const int channels, const int rows, const int columns, Sum
 
 VINLINE void window(const int channels, const int rows, const int columns, const WeightGrad *w, const Walk *walk)
 {
-    V parts[MOST_CHANNELS * MOST_TAPS][VPARTS];
+    V parts[MOST_CHANNELS * MOST_ROWS * MOST_COLUMNS][VPARTS];
     for (int part = 0; part < VPARTS; part++) {
         Sums sum;
         VUNROLL for (int c = 0; c < channels; c++)
@@ -198,17 +205,12 @@ VINLINE void window(const int channels, const int rows, const int columns, const
 #define CHANNELS_4(F, rows, columns) CHANNELS_2(F, rows, columns) F(4, rows, columns)
 #define CHANNELS_8(F, rows, columns) CHANNELS_4(F, rows, columns) F(8, rows, columns)
 #if VBYTES == 64 || defined(__aarch64__)
-enum { MOST_SUMS = 24 };
 #define WINDOWS(F)                                                                                                     \
     CHANNELS_8(F, 1, 1) CHANNELS_8(F, 1, 2) CHANNELS_8(F, 1, 3)                                                        \
     CHANNELS_8(F, 2, 1) CHANNELS_4(F, 2, 2) CHANNELS_4(F, 2, 3)                                                        \
     CHANNELS_8(F, 3, 1) CHANNELS_4(F, 3, 2) CHANNELS_2(F, 3, 3)
 #else
-enum { MOST_SUMS = 12 };
-#define WINDOWS(F)                                                                                                     \
-    CHANNELS_8(F, 1, 1) CHANNELS_4(F, 1, 2) CHANNELS_4(F, 1, 3)                                                        \
-    CHANNELS_4(F, 2, 1) CHANNELS_2(F, 2, 2) CHANNELS_2(F, 2, 3)                                                        \
-    CHANNELS_4(F, 3, 1) CHANNELS_2(F, 3, 2) CHANNELS_1(F, 3, 3)
+#define WINDOWS(F) CHANNELS_8(F, 1, 1) CHANNELS_4(F, 1, 2) CHANNELS_4(F, 1, 3)
 #endif
 
 typedef void Window(const WeightGrad *w, const Walk *walk);
@@ -219,7 +221,7 @@ typedef void Window(const WeightGrad *w, const Walk *walk);
     }
 WINDOWS(WINDOW_FUNCTION)
 #define WINDOW_ENTRY(c, rows, columns) [c][rows][columns] = window_##c##_##rows##_##columns,
-static Window *const window_table[MOST_CHANNELS + 1][MOST_SIDE + 1][MOST_SIDE + 1] = {WINDOWS(WINDOW_ENTRY)};
+static Window *const window_table[MOST_CHANNELS + 1][MOST_ROWS + 1][MOST_COLUMNS + 1] = {WINDOWS(WINDOW_ENTRY)};
 
 static int64_t channels_at_once(int64_t columns, int64_t channels)
 {
@@ -229,9 +231,9 @@ static int64_t channels_at_once(int64_t columns, int64_t channels)
     return most;
 }
 
-static Windows cut(int64_t count)
+static Windows cut(int64_t count, int64_t most)
 {
-    const int64_t windows = conv_divide_up(count, MOST_SIDE);
+    const int64_t windows = conv_divide_up(count, most);
     return (Windows){windows, count / windows, count % windows};
 }
 
@@ -319,9 +321,9 @@ void KERNEL(conv2d_weight_grad)(Real *weight_grad, const Real *in, const Real *o
     WeightGrad w = {
         .shape = shape, .in = in, .out_grad = out_grad, .sums = partial, .pointwise = kernel == 1,
         .in_channels = shape->in_channels / shape->sections, .out_channels = shape->out_channels / shape->sections,
-        .rows = cut(shape->height.kernel),
+        .rows = cut(shape->height.kernel, MOST_ROWS),
     };
-    w.columns = cut(w.pointwise ? w.in_channels : shape->width.kernel);
+    w.columns = cut(w.pointwise ? w.in_channels : shape->width.kernel, MOST_COLUMNS);
     w.reach = w.pointwise ? 0 : shape->dilation;
     w.distance = w.pointwise ? in_plane : shape->dilation * WEFT_LANES;
     w.planes = w.pointwise ? w.columns.count : w.in_channels;
