@@ -88,11 +88,11 @@ $(OBJ)/%.o: %.c $(OBJ)/flags
 	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 define KERNEL_RULE
-$(OBJ)/tensor/kernels/$(1)/%.o: tensor/kernels/%.c $(OBJ)/flags
+$(OBJ)/$(2)/$(1)/%.o: $(2)/%.c $(OBJ)/flags
 	@mkdir -p $$(@D)
 	$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(ISA_$(1)) -DWEFT_ISA_NAME=$(1) -MMD -MP -c $$< -o $$@
 endef
-$(foreach isa,$(ISAS),$(eval $(call KERNEL_RULE,$(isa))))
+$(foreach folder,tensor/kernels tests,$(foreach isa,$(ISAS),$(eval $(call KERNEL_RULE,$(isa),$(folder)))))
 
 # The table of tables: which instruction sets this library holds.
 $(OBJ)/tensor/kernels/dispatch.o: CPPFLAGS_ALL += $(ISAS:%=-DWEFT_HAS_%)
@@ -133,7 +133,7 @@ unit: $(UNIT) ## build the unit tests: build/tests/unit [--verbose] [PART OF A N
 unit-double:
 	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit
 
-test: all unit $(if $(DOUBLE),unit-double) ## build and run all tests, those in double precision too
+test: all unit $(BUILD)/tests/bench $(if $(DOUBLE),unit-double) ## build and run all tests, those in double precision too
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
 .PHONY: data
@@ -142,6 +142,22 @@ data: ## fetch MNIST into data/mnist and check it
 
 train: all data ## fetch MNIST and train the small network: 20 epochs, more than 99.4%
 	$(BUILD)/mnist_tiny --data data/mnist
+
+# ---- Speed ----
+
+BENCH         := $(BUILD)/tests/bench
+BENCH_OBJECTS := $(OBJ)/tests/bench.o $(ISAS:%=$(OBJ)/tests/%/peak.o)
+$(OBJ)/tests/bench.o: CPPFLAGS_ALL += $(ISAS:%=-DWEFT_HAS_%)
+$(BENCH): $(BENCH_OBJECTS) $(BUILD)/libweft.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+.PHONY: bench compare
+bench: $(BENCH) ## measure each convolution and both networks: 2 minutes of a quiet machine
+	@$(BENCH)
+
+compare: all $(BENCH) ## measure both networks beside PyTorch and ONNX Runtime, where they are installed
+	@tests/compare.sh
 
 # For scripts: where this variant is built.
 print-build:
