@@ -10,7 +10,7 @@
 #include "tensor/parallel.h"
 
 static _Thread_local bool recording_is_off;
-static _Thread_local int64_t nodes_created;
+static atomic_llong nodes_created; /* of all threads: a graph may pass from one to another */
 
 bool autograd_record(bool on)
 {
@@ -63,6 +63,7 @@ static Node *node_new(const Op *op, Tensor *const *inputs, int input_count, cons
 Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input_count, const void *attributes,
                   size_t size)
 {
+    if (!op || !op->name || !op->backward) return weft_fail("op_record: an op needs a name and a backward function");
     if (!result || !check_result(op, result)) return NULL;
     bool needed = false;
     for (int i = 0; i < input_count; i++) {
@@ -133,7 +134,7 @@ const Node *tensor_node(const Tensor *t)
 
 /* ---- tensor_map ---- */
 
-enum { MAP_MAX_INPUTS = 8 };
+enum { MAP_MAX_INPUTS = 8, MAP_GRAIN = 1024 };
 
 typedef struct Map {
     TensorMap *f;
@@ -156,8 +157,8 @@ static void map_range(int64_t begin, int64_t end, int thread, void *context)
 
 Tensor *tensor_map(TensorMap *f, Tensor *const *inputs, int input_count, const void *context)
 {
-    if (input_count < 1 || input_count > MAP_MAX_INPUTS)
-        return weft_fail("tensor_map: %d inputs, not 1 to %d", input_count, MAP_MAX_INPUTS);
+    if (!f || !inputs || input_count < 1 || input_count > MAP_MAX_INPUTS)
+        return weft_fail("tensor_map: no function, or %d inputs, not 1 to %d", input_count, MAP_MAX_INPUTS);
     bool lanes = false, is_gradient = false;
     for (int i = 0; i < input_count; i++) {
         if (!inputs[i]) return NULL;
@@ -177,7 +178,7 @@ Tensor *tensor_map(TensorMap *f, Tensor *const *inputs, int input_count, const v
         map.inputs[i] = input->storage->data;
     }
     int64_t count = lanes ? result->storage->count : tensor_count(result);
-    parallel_for(count, 1024, map_range, &map);
+    parallel_for(count, MAP_GRAIN, map_range, &map);
     result->is_gradient = is_gradient;
     layout_fill_spare(result);
     return result;

@@ -15,7 +15,8 @@ typedef Tensor *GradcheckFunction(Tensor *const *inputs, void *context);
 typedef struct GradcheckOptions {
     GradcheckFunction *function;
     void *context;
-    Tensor *const *inputs; /* those that require a gradient are checked; their values are put back afterwards */
+    Tensor *const *inputs; /* those that require a gradient are checked; their values and gradients are put back
+                            * afterwards */
     int input_count;
     double tolerance;      /* 0: 1e-6; 2e-2 in the float build, where only coarse mistakes show */
     double step;           /* of the difference; 0: 1e-5 (float: 1e-2), relative to max(1, |value|) */

@@ -51,7 +51,8 @@ static Derived *find_derived(const Tensor *t, const void *kind)
 Real *layout_derived(const Tensor *t, const void *kind)
 {
     const Derived *derived = find_derived(t, kind);
-    return derived && derived->version == t->storage->version ? derived->values->data : NULL;
+    bool fresh = derived && derived->version == t->storage->version && shape_equal(derived->shape, t->shape);
+    return fresh ? derived->values->data : NULL;
 }
 
 Real *layout_derive(const Tensor *t, const void *kind, int64_t count)
@@ -70,6 +71,7 @@ Real *layout_derive(const Tensor *t, const void *kind, int64_t count)
         derived->values = values;
     }
     derived->version = t->storage->version;
+    derived->shape = t->shape;
     return derived->values->data;
 }
 
@@ -235,7 +237,13 @@ static Real *last_group(const Tensor *t, int64_t element, int *valid)
 
 void layout_fill_spare(Tensor *t)
 {
-    if (!layout_is_lanes(t) || layout_samples(t) % WEFT_LANES == 0) return;
+    if (!t->lanes) {
+        Real *values = t->storage->data;
+        int64_t count = tensor_count(t);
+        for (int64_t i = count; i < t->storage->count; i++) values[i] = t->is_gradient ? 0 : values[count - 1];
+        return;
+    }
+    if (layout_samples(t) % WEFT_LANES == 0) return;
     for (int64_t e = 0; e < layout_elements(t); e++) {
         int valid;
         Real *lanes = last_group(t, e, &valid);

@@ -6,7 +6,7 @@
  *
  * Rules (the reasons are in the README's section on layout):
  *  - Rank 0 and 1 are always plain, and padded to a multiple of 16 values: [N] is the same in both layouts, so
- *    tensor_is_lanes is true of rank 1 as well, with one element a sample.
+ *    layout_is_lanes is true of rank 1 as well, with one element a sample.
  *  - Spare lanes, those of the last group beyond N: in a forward value they repeat the last sample, in a gradient they
  *    are zero. A per-sample op preserves both without knowing; what makes lanes from something else sees to it
  *    (layout_fill_spare). The padding of a plain tensor of rank 2 and more holds anything.
@@ -19,13 +19,13 @@
 
 struct Op;
 
-/* The ownership half of a graph's node; autograd/ knows what it means. A tensor owns the node that produced it, the node
- * holds its inputs and what it saved, and never its own output: there is no cycle. */
+/* The ownership half of a graph's node; autograd/ knows what it means. A tensor owns the node that produced it, the
+ * node holds its inputs and what it saved, and never its own output: there is no cycle. */
 enum { NODE_MAX_SAVED = 6 };
 typedef struct Node {
     const struct Op *op;
     struct Tensor *output; /* whose node this is: not counted */
-    int64_t created;       /* order of creation within the thread */
+    int64_t created;       /* order of creation */
     int64_t output_version;
     void *attributes;
     struct Tensor *saved[NODE_MAX_SAVED]; /* counted */
@@ -42,6 +42,7 @@ typedef struct Node {
 typedef struct Derived {
     const void *kind; /* the address of the maker's own static: its name */
     int64_t version;  /* of the storage when it was computed; stale if that moved on */
+    Shape shape;      /* of the tensor that it was computed for: others may share the storage */
     struct Storage *values;
     struct Derived *next;
 } Derived;
@@ -92,7 +93,8 @@ int64_t layout_elements(const Tensor *t);
 const Tensor *layout_lanes(const Tensor *t);
 const Tensor *layout_plain(const Tensor *t);
 
-/* Writes the spare lanes of t: the last sample repeated or, for a gradient, zero. */
+/* Writes the spare lanes of t: the last sample repeated or, for a gradient, zero. The padding of a plain tensor of any
+ * rank likewise, as another handle may see the storage as rank 1. */
 void layout_fill_spare(Tensor *t);
 /* Whether the spare lanes are as they must be; debug builds assert it after every op. */
 bool layout_spare_is_right(const Tensor *t);
@@ -100,7 +102,7 @@ bool layout_spare_is_right(const Tensor *t);
 /* Marks a write to the values: what was derived from them is stale, and backward will notice. */
 void layout_touch(Tensor *t);
 
-/* What `kind` derived from t's present values, or NULL. */
+/* What `kind` derived from t's present values seen in t's shape, or NULL. */
 Real *layout_derived(const Tensor *t, const void *kind);
 /* Room for `count` values derived from t's present values, replacing what `kind` had; NULL when memory is short. */
 Real *layout_derive(const Tensor *t, const void *kind, int64_t count);

@@ -1,8 +1,10 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "tensor/memory.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "tensor/error.h"
 #include "tensor/tensor.h"
@@ -13,6 +15,7 @@
 enum {
     ALIGNMENT = 64,
     POOLED_MINIMUM = 4096,
+    HUGE_PAGE = 1 << 21,
     CLASSES_PER_DOUBLING = 8,
     CLASS_COUNT = 64 * CLASSES_PER_DOUBLING,
 };
@@ -49,6 +52,23 @@ static bool pool_is_on(void)
     }
     return known == 1;
 #endif
+}
+
+/* Memory from the system. Large blocks ask for huge pages: walking through small ones costs a lane layout dearly, where
+ * neighbouring elements of a map are a cache line apart. */
+static Block *block_new(size_t size)
+{
+    size_t alignment = size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    size_t total = (ALIGNMENT + size + alignment - 1) / alignment * alignment;
+    Block *block = aligned_alloc(alignment, total);
+    if (!block) {
+        weft_pool_trim();
+        block = aligned_alloc(alignment, total);
+    }
+#ifdef MADV_HUGEPAGE
+    if (block && alignment == HUGE_PAGE) (void)madvise(block, total, MADV_HUGEPAGE); /* a wish: nothing depends on it */
+#endif
+    return block;
 }
 
 /* The class of a size, and the size that blocks of that class have: the size rounded up at its top four bits. */
@@ -101,15 +121,8 @@ void *weft_alloc(int64_t count, size_t size)
     Block *block = NULL;
     if (must_fail()) return weft_fail("memory: no room for %zu bytes", bytes);
     if (bytes >= POOLED_MINIMUM && pool_is_on()) block = take_from_pool(size_class(&bytes));
-    if (!block) {
-        size_t total = ALIGNMENT + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        block = aligned_alloc(ALIGNMENT, total);
-        if (!block) {
-            weft_pool_trim();
-            block = aligned_alloc(ALIGNMENT, total);
-        }
-        if (!block) return weft_fail("memory: no room for %zu bytes", bytes);
-    }
+    if (!block) block = block_new(bytes);
+    if (!block) return weft_fail("memory: no room for %zu bytes", bytes);
     block->size = bytes;
     return (char *)block + ALIGNMENT;
 }

@@ -45,7 +45,7 @@ void parallel_for(int64_t count, int64_t grain, ParallelBody *body, void *contex
     if (count <= 0) return;
 #ifdef _OPENMP
     int64_t pieces = count / (grain > 0 ? grain : 1);
-    int threads = pieces < weft_threads() ? (int)pieces : weft_threads();
+    int most = weft_threads(), threads = pieces < most ? (int)pieces : most;
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
         {

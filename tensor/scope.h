@@ -17,8 +17,9 @@ extern "C" {
 #endif
 
 typedef struct Scope {
-    int64_t first; /* where the thread's stack of owned tensors stood */
-    int depth;     /* 1 for the outermost */
+    int64_t first;  /* where the thread's stack of owned tensors stood */
+    int64_t serial; /* which of the thread's scopes this is, counted from 1 */
+    int depth;      /* 1 for the outermost */
 } Scope;
 
 /* Opens a scope. Cannot fail. */

@@ -141,7 +141,7 @@ double tensor_item(const Tensor *t)
     if (!t) return (double)NAN;
     if (tensor_count(t) == 1) return (double)t->storage->data[0];
     char text[SHAPE_TEXT];
-    weft_fail("tensor_item: %s has more than one element", shape_text(t->shape, text));
+    weft_fail("tensor_item: %s does not have one element", shape_text(t->shape, text));
     return (double)NAN;
 }
 

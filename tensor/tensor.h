@@ -103,7 +103,8 @@ bool tensor_requires_grad(const Tensor *t);
 bool tensor_set_requires_grad(Tensor *t, bool requires_grad);
 /* Keeps the gradient of an op's result too, which backward would otherwise free as soon as it is used. */
 void tensor_keep_grad(Tensor *t);
-/* The gradient: borrowed, of t's shape, or NULL if there is none. It lives until cleared or t is freed. */
+/* The gradient: borrowed, of t's shape, or NULL if there is none. It lives until it is cleared, until the next backward
+ * that adds to it, or until t is freed. */
 Tensor *tensor_grad(const Tensor *t);
 /* Drops the gradient. */
 void tensor_clear_grad(Tensor *t);
@@ -129,7 +130,7 @@ WeftCounters weft_counters(void);
 void weft_counters_reset_peak(void);
 
 /* The number of threads that kernels use: by default as many as processors that this process may run on, 1 without
- * OpenMP. No result depends on it. False with an error if below 1. */
+ * OpenMP. No result depends on it. Not to be set while another thread runs an op. False with an error if below 1. */
 bool weft_set_threads(int threads);
 int weft_threads(void);
 /* Whether the library was built with OpenMP. */

@@ -1,11 +1,11 @@
 /* Convolution: the checks, which algorithm serves which shape, and the gradients. */
+#include <string.h>
+
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/batch_norm.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
-
-#include <string.h>
 
 /* Bounds stride, padding and dilation, so that no sum of positions overflows. */
 static const int64_t largest_option = (int64_t)1 << 30;
@@ -19,9 +19,9 @@ typedef struct ConvAttributes {
 
 /* ---- Which algorithm ---- */
 
-/* Winograd's for 3x3 kernels with enough channels that its quarter of the products outweighs its transforms, where most
- * of its 4x4 tiles' outputs are wanted; direct sums otherwise. Decided by the shape alone, so that results do not depend
- * on the machine. */
+/* Winograd's for 3x3 kernels with enough channels that its quarter of the products outweighs its transforms, where
+ * half of its 4x4 tiles' outputs or more are wanted; direct sums otherwise. Decided by the shape alone, so that results
+ * do not depend on the machine. */
 static bool uses_winograd(const ConvShape *s)
 {
     enum { FEWEST_CHANNELS = 32 };

@@ -60,7 +60,7 @@ Tensor *op_dropout(Tensor *x, double p, RandomKey key)
     Tensor *mask;
     DropoutAttributes attributes = {.p = p};
     if (!dropout_make("dropout", x, p, key, &mask, &attributes.scale)) return NULL;
-    if (!mask) return x;
+    if (!mask) return op_reshape(x, x->shape); /* a result of its own, as every op's */
     x = op_to_lanes(x);
     Tensor *y = x ? layout_new_like(x, x->shape) : NULL;
     if (!y) return NULL;

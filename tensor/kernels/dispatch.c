@@ -45,7 +45,7 @@ static const Kernels *choose(void)
 {
     const Kernels *const *tables = weft_kernels_all();
     const char *wanted = getenv("WEFT_ISA");
-    if (!wanted) return tables[0];
+    if (!wanted || !wanted[0]) return tables[0];
     for (int i = 0; tables[i]; i++) {
         if (strcmp(tables[i]->isa, wanted) == 0) return tables[i];
     }

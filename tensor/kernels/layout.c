@@ -5,6 +5,9 @@
 /* Elements of a sample that are moved together: 16 rows of this many values stay in the first-level cache. */
 enum { BLOCK = 64 };
 
+/* Blocks, and vectors, that are worth starting a thread for. */
+enum { MOVE_GRAIN = 8, SUM_GRAIN = 1024 };
+
 typedef struct Move {
     Real *lanes, *plain;
     int64_t samples, elements, blocks;
@@ -56,7 +59,7 @@ static void to_plain_range(int64_t begin, int64_t end, int thread, void *context
 static void run_move(Move *m, ParallelBody *body)
 {
     m->blocks = (m->elements + BLOCK - 1) / BLOCK;
-    parallel_for((m->samples + WEFT_LANES - 1) / WEFT_LANES * m->blocks, 8, body, m);
+    parallel_for((m->samples + WEFT_LANES - 1) / WEFT_LANES * m->blocks, MOVE_GRAIN, body, m);
 }
 
 void KERNEL(to_lanes)(Real *lanes, const Real *plain, int64_t samples, int64_t elements, bool zero_spare)
@@ -86,5 +89,5 @@ static void accumulate_range(int64_t begin, int64_t end, int thread, void *conte
 
 void KERNEL(accumulate)(Real *sum, const Real *addend, int64_t count)
 {
-    parallel_for(count / VWIDTH, 1024, accumulate_range, &(Sum){sum, addend});
+    parallel_for(count / VWIDTH, SUM_GRAIN, accumulate_range, &(Sum){sum, addend});
 }

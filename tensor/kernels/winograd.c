@@ -1,10 +1,10 @@
 /* Winograd's convolution: the forward pass and the gradient of the input.
  *
- * Why it is fast: each product of transformed weights and windows runs in a register tile of 8 channels x 3 tiles of
- * accumulators (4 by 3 where there are 16 registers), 24 fused multiply-adds for 3 loads and 8 broadcasts, as the direct
- * convolution does, but there are a quarter as many. What is left is moving data: windows are transformed once for all
- * output channels, a block of tiles at a time that stays in the second-level cache, and products are transformed back
- * while they are there. */
+ * Why it is fast: each product of transformed weights and windows runs in a register tile of 8 channels by 3 tiles of
+ * accumulators (4 by 3 where there are 16 registers), 24 fused multiply-adds for 3 loads and 8 broadcasts, as the
+ * direct convolution does, but there are a quarter as many. What is left is moving data: windows are transformed once
+ * for all output channels, a block of tiles at a time that stays in the second-level cache, and products are
+ * transformed back while they are there. */
 #include <string.h>
 
 #include "tensor/kernels/winograd_transform.h"
