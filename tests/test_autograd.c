@@ -85,6 +85,14 @@ TEST(gradients_of_two_leaves_are_apart)
     CHECK_CLOSE(grad_at(y, 0), 1, 0);
 }
 
+TEST(a_gradient_on_two_paths_is_shared_by_none)
+{
+    Tensor *x = leaf(4, 1), *y = leaf(4, 2);
+    CHECK(backward(op_sum(op_add(op_add(x, y), x))));
+    CHECK_CLOSE(grad_at(x, 0), 2, 0);
+    CHECK_CLOSE(grad_at(y, 0), 1, 0);
+}
+
 TEST(backward_takes_the_roots_gradient)
 {
     Tensor *x = leaf(4, 1), *y = op_mul_scalar(x, 3);
@@ -429,6 +437,57 @@ TEST(conversions_are_each_others_adjoint)
         CHECK_EQUAL_BITS(got, expected, 3 * n);
         free(expected);
         free(got);
+    }
+}
+
+static Real plus_one(const Real *values, const void *context)
+{
+    (void)context;
+    return values[0] + 1;
+}
+
+static bool map_backward(const Node *node, Tensor *grad)
+{
+    return node_add_grad(node, 0, tensor_map(plus_one, &grad, 1, NULL));
+}
+
+static bool op_backward(const Node *node, Tensor *grad)
+{
+    return node_add_grad(node, 0, op_add_scalar(grad, 1));
+}
+
+static bool plain_backward(const Node *node, Tensor *grad)
+{
+    return node_add_grad(node, 0, op_add_scalar(tensor_detach(op_to_plain(grad)), 1));
+}
+
+/* A weight's gradient sums over the batch: a spare lane that is not zero in a gradient would be counted. The op in
+ * between makes spare lanes of one out of zero, however its backward function computes. */
+static void check_spare_lanes_stay_out(const Op *op, int64_t n)
+{
+    Tensor *x = test_tensor(SHAPE(n, 1, 1, 1), 1, 1), *g = test_tensor(SHAPE(n, 1, 1, 1), 2, 1);
+    Tensor *weight = test_tensor(SHAPE(1, 1, 1, 1), 3, 1);
+    tensor_set_requires_grad(weight, true);
+    Tensor *y = op_conv2d(x, weight, TENSOR_NONE);
+    if (op) y = op_record(op, tensor_detach(y), &y, 1, NULL, 0);
+    CHECK(layout_is_lanes(y));
+    CHECK(backward(y, .grad = op_to_lanes(g)));
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += tensor_get(x, AT(i, 0, 0, 0)) * (tensor_get(g, AT(i, 0, 0, 0)) + (op ? 1 : 0));
+    CHECK_CLOSE(tensor_item(tensor_grad(weight)), sum, 1e-5);
+}
+
+TEST(spare_lanes_of_gradients_are_never_counted)
+{
+    static const Op by_map = {.name = "by_map", .backward = map_backward};
+    static const Op by_op = {.name = "by_op", .backward = op_backward};
+    static const Op by_plain = {.name = "by_plain", .backward = plain_backward};
+    for (int64_t n = 1; n <= 33; n += 8) {
+        check_spare_lanes_stay_out(NULL, n);
+        check_spare_lanes_stay_out(&by_map, n);
+        check_spare_lanes_stay_out(&by_op, n);
+        check_spare_lanes_stay_out(&by_plain, n);
     }
 }
 
