@@ -84,7 +84,7 @@ typedef struct TestPass {
     void *context;
     char end;
 } TestPass;
-/* One pass in evaluation mode, recording nothing; the model's mode and the recording are put back. */
+/* One pass in evaluation mode, recording nothing; each module's own mode and the recording are put back. */
 #define trainer_test(result, ...) trainer_test_with((result), (TestPass){__VA_ARGS__, .end = 0})
 bool trainer_test_with(PassMetrics *result, TestPass pass) WEFT_CHECKED;
 

@@ -3,6 +3,7 @@
 
 #include "apps/trainer.h"
 #include "apps/trainer_clock.h"
+#include "nn/modes.h"
 #include "tensor/memory.h"
 
 /* A pass under way. Testing is a pass without an optimizer. */
@@ -95,15 +96,17 @@ bool trainer_test_with(PassMetrics *result, TestPass pass)
     if (result == NULL || pass.model == NULL || pass.loader == NULL || pass.criterion == NULL) {
         return weft_fail("trainer_test: result, model, loader or criterion is NULL");
     }
-    bool training = pass.model->training, recording = autograd_record(false);
+    Modes modes = {0};
+    if (!nn_modes_save(&modes, pass.model)) return false;
+    bool recording = autograd_record(false);
     nn_eval(pass.model);
     bool ok = run_pass(result, (TrainPass){.model = pass.model,
                                            .loader = pass.loader,
                                            .criterion = pass.criterion,
                                            .progress = pass.progress,
                                            .context = pass.context});
-    if (training) nn_train(pass.model);
     autograd_record(recording);
+    nn_modes_restore(&modes, pass.model);
     return ok;
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "nn/modes.h"
 #include "nn/observe.h"
 #include "tensor/memory.h"
 
@@ -78,45 +79,19 @@ static void add_row(Observer *observer, const Module *module, const Tensor *x, c
     row->mult_adds = count_mult_adds(module, output);
 }
 
-/* The modes of all modules of a tree, in the order of a walk. */
-typedef struct Modes {
-    bool *training;
-    int64_t count, capacity;
-} Modes;
-
-static bool save_modes(const Module *module, Modes *modes)
-{
-    if (!weft_grow(&modes->training, &modes->capacity, modes->count + 1, sizeof(bool))) return false;
-    modes->training[modes->count++] = module->training;
-    for (int64_t i = 0; i < module->child_count; i++) {
-        if (!save_modes(module->children[i].module, modes)) return false;
-    }
-    return true;
-}
-
-static void restore_modes(Module *module, const bool **training)
-{
-    module->training = *(*training)++;
-    for (int64_t i = 0; i < module->child_count; i++) restore_modes(module->children[i].module, training);
-}
-
 static bool collect(Summary *summary, Module *module, Shape input)
 {
     Modes modes = {0};
-    bool ok = save_modes(module, &modes);
-    if (ok) {
-        bool recorded = autograd_record(false);
-        Observer *before = nn_observe(&summary->observer);
-        Scope scope = scope_open();
-        nn_eval(module);
-        ok = nn_forward(module, tensor_zeros(input)) && !summary->failed;
-        scope_close(scope);
-        nn_observe(before);
-        autograd_record(recorded);
-        const bool *training = modes.training;
-        restore_modes(module, &training);
-    }
-    weft_free(modes.training);
+    if (!nn_modes_save(&modes, module)) return false;
+    bool recorded = autograd_record(false);
+    Observer *before = nn_observe(&summary->observer);
+    Scope scope = scope_open();
+    nn_eval(module);
+    bool ok = nn_forward(module, tensor_zeros(input)) && !summary->failed;
+    scope_close(scope);
+    nn_observe(before);
+    autograd_record(recorded);
+    nn_modes_restore(&modes, module);
     return ok;
 }
 

@@ -103,7 +103,8 @@ TEST(trainer_test_measures_means_over_samples)
 TEST(trainer_train_is_the_plain_loop)
 {
     Setting a = setting_new(0.25, RATE), b = setting_new(0.25, RATE);
-    const Schedule schedule = {.kind = SCHEDULE_ONE_CYCLE, .lr = RATE, .total_steps = 2 * STEPS, .cycle_momentum = true};
+    const Schedule schedule = {.kind = SCHEDULE_ONE_CYCLE, .lr = RATE, .total_steps = 2 * STEPS,
+                               .cycle_momentum = true};
     int64_t step = 0, plain_step = 0;
     for (int epoch = 0; epoch < 2; epoch++) {
         PassMetrics trained = {0};
@@ -230,6 +231,23 @@ TEST(trainer_test_records_nothing_and_puts_the_mode_back)
     CHECK(!trainer_test(&second, s.net, s.loader, bad_loss));
     CHECK_ERROR("step 2 of 4");
     CHECK(s.net->training && autograd_is_recording());
+    setting_free(&s);
+}
+
+TEST(trainer_test_leaves_a_frozen_child_frozen)
+{
+    Setting s = setting_new(0.5, RATE);
+    PassMetrics test = {0};
+    enum { FROZEN = 1 };
+    nn_eval(s.net->children[FROZEN].module);
+    CHECK(trainer_test(&test, s.net, s.loader, op_nll_loss));
+    CHECK(s.net->training);
+    for (int64_t i = 0; i < s.net->child_count; i++)
+        CHECK_EQUAL(s.net->children[i].module->training, i != FROZEN);
+    nn_eval(s.net);
+    nn_train(s.net->children[FROZEN].module);
+    CHECK(trainer_test(&test, s.net, s.loader, op_nll_loss));
+    CHECK(!s.net->training && s.net->children[FROZEN].module->training);
     setting_free(&s);
 }
 
