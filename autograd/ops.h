@@ -27,7 +27,8 @@ Tensor *op_sub_scalar(Tensor *x, double s);
 Tensor *op_mul_scalar(Tensor *x, double s);
 Tensor *op_div_scalar(Tensor *x, double s);
 
-/* ---- Elementwise, one tensor. exp, log, tanh and sigmoid are within 2 ulp, the same bits on every machine. ---- */
+/* ---- Elementwise, one tensor. exp, log, tanh and sigmoid are the library's own, within 2 ulp: the same bits on every
+ * machine that has a fused multiply-add. ---- */
 Tensor *op_neg(Tensor *x);
 Tensor *op_exp(Tensor *x);
 Tensor *op_log(Tensor *x);    /* natural; NaN below 0 */
