@@ -204,14 +204,14 @@ TEST(batch_norm_has_the_same_bits_on_all_machines)
 TEST(batch_norm_statistics_are_kept_until_the_values_change)
 {
     Tensor *x = op_to_lanes(test_tensor(SHAPE(17, 2, 3, 3), 1, 1)), *none = TENSOR_NONE;
-    CHECK(layout_derived(x, &batch_statistics_kind) == NULL);
+    CHECK(layout_derived(x, &op_batch_statistics) == NULL);
     Tensor *first = op_batch_norm2d(x, none, none, none, none, .training = true);
-    const Real *kept = layout_derived(x, &batch_statistics_kind);
+    const Real *kept = layout_derived(x, &op_batch_statistics);
     CHECK(kept != NULL);
     check_same_bits(first, op_batch_norm2d(x, none, none, none, none, .training = true));
-    CHECK(layout_derived(x, &batch_statistics_kind) == kept);
+    CHECK(layout_derived(x, &op_batch_statistics) == kept);
     CHECK(tensor_set(x, AT(16, 1, 2, 2), 100));
-    CHECK(layout_derived(x, &batch_statistics_kind) == NULL);
+    CHECK(layout_derived(x, &op_batch_statistics) == NULL);
     Tensor *copy = tensor_zeros(SHAPE(17, 2, 3, 3));
     CHECK(tensor_copy(copy, x));
     check_same_bits(op_batch_norm2d(x, none, none, none, none, .training = true),

@@ -291,7 +291,7 @@ TEST(conv2d_keeps_the_statistics_that_batch_norm_would_compute)
         Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .groups = 2, .padding = 1, .relu = true, .statistics = true);
         CHECK(y && y->storage->count == 3 * 12 * 36 * WEFT_LANES);
         weft_kernels()->batch_norm_statistics(expected, y->storage->data, &maps);
-        CHECK_EQUAL_BITS(&expected[0].mean, layout_derived(y, &batch_statistics_kind), 2 * 3 * 12);
+        CHECK_EQUAL_BITS(&expected[0].mean, layout_derived(y, &op_batch_statistics), 2 * 3 * 12);
     }
 }
 

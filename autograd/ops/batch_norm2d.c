@@ -8,7 +8,7 @@
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 
-const char batch_statistics_kind;
+const char op_batch_statistics;
 
 static const double DEFAULT_MOMENTUM = 0.1, DEFAULT_EPS = 1e-5;
 
@@ -45,10 +45,10 @@ static Dropped dropped_by(const Tensor *mask, Real scale)
 /* The groups' statistics as the op before left them, else computed now; kept either way. */
 static const GroupStatistics *group_statistics(const Tensor *x, BatchNormShape shape)
 {
-    GroupStatistics *statistics = (GroupStatistics *)layout_derived(x, &batch_statistics_kind);
+    GroupStatistics *statistics = (GroupStatistics *)layout_derived(x, &op_batch_statistics);
     if (statistics) return statistics;
     const int64_t reals = layout_groups(x) * shape.channels * (int64_t)(sizeof *statistics / sizeof(Real));
-    statistics = (GroupStatistics *)layout_derive(x, &batch_statistics_kind, reals);
+    statistics = (GroupStatistics *)layout_derive(x, &op_batch_statistics, reals);
     if (statistics) weft_kernels()->batch_norm_statistics(statistics, x->storage->data, &shape);
     return statistics;
 }
@@ -225,7 +225,7 @@ static Tensor *normalise(const BatchNorm2dOptions *o, const Moments *moments, Te
     const BatchNormShape shape = shape_of(o->x);
     BatchNormAttributes attributes = {o->training, o->momentum, o->eps, o->dropout, 1};
     Tensor *mask;
-    if (!dropout_make("batch_norm2d", o->x, o->dropout, o->key, &mask, &attributes.scale)) return NULL;
+    if (!op_dropout_make("batch_norm2d", o->x, o->dropout, o->key, &mask, &attributes.scale)) return NULL;
     Tensor *y = layout_new(o->x->shape, LAYOUT_LANES);
     if (!y) return NULL;
     Real *mean = saved->storage->data, *inverse = mean + shape.channels;

@@ -203,7 +203,7 @@ static bool prepare(const Conv2dOptions *o, ConvAttributes *a)
 static GroupStatistics *new_statistics(const Tensor *y)
 {
     const int64_t reals = layout_groups(y) * y->shape.size[1] * (int64_t)(sizeof(GroupStatistics) / sizeof(Real));
-    return (GroupStatistics *)layout_derive(y, &batch_statistics_kind, reals);
+    return (GroupStatistics *)layout_derive(y, &op_batch_statistics, reals);
 }
 
 static bool convolve(Tensor *y, const Tensor *x, const Real *packed, const Real *bias, GroupStatistics *statistics,

@@ -11,7 +11,7 @@ typedef struct DropoutAttributes {
     Real scale;
 } DropoutAttributes;
 
-bool dropout_make(const char *op, const Tensor *x, double p, RandomKey key, Tensor **mask, Real *scale)
+bool op_dropout_make(const char *op, const Tensor *x, double p, RandomKey key, Tensor **mask, Real *scale)
 {
     const double outcomes = ldexp(1, DROPOUT_NUMBER_BITS);
     const double threshold = rint(p * outcomes);
@@ -59,7 +59,7 @@ Tensor *op_dropout(Tensor *x, double p, RandomKey key)
     if (x == TENSOR_NONE) return weft_fail("dropout: no tensor");
     Tensor *mask;
     DropoutAttributes attributes = {.p = p};
-    if (!dropout_make("dropout", x, p, key, &mask, &attributes.scale)) return NULL;
+    if (!op_dropout_make("dropout", x, p, key, &mask, &attributes.scale)) return NULL;
     if (!mask) return op_reshape(x, x->shape); /* a result of its own, as every op's */
     x = op_to_lanes(x);
     Tensor *y = x ? layout_new_like(x, x->shape) : NULL;
