@@ -112,6 +112,7 @@ bool trainer_test_with(PassMetrics *result, TestPass pass)
 
 bool metrics_add(Metrics *metrics, const EpochMetrics *epoch)
 {
+    if (metrics == NULL || epoch == NULL) return weft_fail("metrics_add: the list or the epoch is NULL");
     if (!weft_grow(&metrics->epochs, &metrics->capacity, metrics->count + 1, sizeof *metrics->epochs)) return false;
     metrics->epochs[metrics->count++] = *epoch;
     return true;
@@ -119,6 +120,7 @@ bool metrics_add(Metrics *metrics, const EpochMetrics *epoch)
 
 void metrics_free(Metrics *metrics)
 {
+    if (metrics == NULL) return;
     weft_free(metrics->epochs);
     *metrics = (Metrics){0};
 }

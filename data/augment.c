@@ -120,6 +120,10 @@ void augment_apply(const AffineMap *map, const uint8_t *image, int64_t height, i
 void augment_image(const uint8_t *image, int64_t height, int64_t width, const Augmentation *augmentation,
                    RandomKey key, int64_t index, Real *result)
 {
+    if (!image || !augmentation || !result) {
+        weft_fail("augment_image: image, augmentation or result is NULL");
+        return;
+    }
     AffineMap map = augment_random(height, width, augmentation, key, index);
     augment_apply(&map, image, height, width, result);
 }

@@ -47,7 +47,8 @@ typedef struct Augmentation {
 
 /* One image [height][width] of bytes mapped by the numbers that (key, index) name; outside is 0. Results are in the
  * bytes' range, as Real, interpolated in steps of 1/256 pixel. The centre stays where it is but for the translation,
- * so a centred disc rotates onto itself. Options must be in range; the loader checks its own. */
+ * so a centred disc rotates onto itself. Options must be in range; the loader checks its own.
+ * A NULL is an error on record, and nothing is done. */
 void augment_image(const uint8_t *image, int64_t height, int64_t width, const Augmentation *augmentation,
                    RandomKey key, int64_t index, Real *result);
 

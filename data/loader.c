@@ -141,7 +141,7 @@ static void make_order(Loader *loader)
 
 bool loader_next(Loader *loader, Batch *batch)
 {
-    if (!loader) return weft_fail("loader_next: no loader");
+    if (!loader || !batch) return weft_fail("loader_next: no %s", loader ? "batch" : "loader");
     const LoaderOptions *options = &loader->options;
     if (loader->position == options->count) {
         loader_set_epoch(loader, loader->epoch + 1);

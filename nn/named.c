@@ -81,6 +81,7 @@ NamedTensors nn_named_buffers(const Module *module)
 
 void nn_named_free(NamedTensors *named)
 {
+    if (!named) return;
     for (int64_t i = 0; i < named->count; i++) weft_free(named->items[i].name);
     weft_free(named->items);
     *named = (NamedTensors){0};
@@ -88,6 +89,7 @@ void nn_named_free(NamedTensors *named)
 
 bool nn_parameters(const Module *module, TensorList *list)
 {
+    if (!list) return weft_fail("nn_parameters: the list is NULL");
     NamedTensors named = nn_named_parameters(module);
     int64_t before = list->count;
     bool ok = named.count >= 0;

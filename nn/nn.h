@@ -85,8 +85,8 @@ void nn_seed(uint64_t seed);
 NamedTensors nn_named_parameters(const Module *module);
 NamedTensors nn_named_buffers(const Module *module);
 void nn_named_free(NamedTensors *named);
-/* Appends all parameters to a list, as optimizers take it. False with an error, the list as it was, if the module is
- * NULL or memory is short. */
+/* Appends all parameters to a list, as optimizers take it. False with an error, the list as it was, if the module or
+ * the list is NULL or memory is short. */
 bool nn_parameters(const Module *module, TensorList *list) WEFT_CHECKED;
 /* The number of values in all parameters. */
 int64_t nn_parameter_count(const Module *module);

@@ -21,6 +21,8 @@ static Tensor *call_fused(const Module *self, int64_t *i, Tensor *x)
 
 Tensor *nn_forward_children(Module *self, Tensor *x)
 {
+    if (!x) return NULL;
+    if (!self) return weft_fail("nn_forward_children: the module is NULL");
     bool observed = nn_is_observed();
     for (int64_t i = 0; i < self->child_count && x; i++)
         x = observed ? nn_forward(self->children[i].module, x) : call_fused(self, &i, x);
@@ -34,6 +36,7 @@ static Module *sequential_new(void)
 
 Module *nn_sequential_of(Module *const *children, int count)
 {
+    if (!children && count > 0) return weft_fail("nn_sequential_of: %d children are NULL", count);
     Module *sequential = sequential_new();
     for (int i = 0; i < count; i++) {
         char name[INDEX_TEXT];
@@ -45,6 +48,7 @@ Module *nn_sequential_of(Module *const *children, int count)
 
 Module *nn_sequential_of_named(const SequentialChild *children, int count)
 {
+    if (!children && count > 0) return weft_fail("nn_sequential_of_named: %d children are NULL", count);
     Module *sequential = sequential_new();
     for (int i = 0; i < count; i++) nn_add_child(sequential, children[i].name, children[i].module);
     return nn_ready(sequential);

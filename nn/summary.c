@@ -201,6 +201,7 @@ static void print(FILE *file, const Summary *summary, const Module *module, Shap
 bool nn_summary(Module *module, Shape input, FILE *file)
 {
     if (!module) return weft_fail("nn_summary: the module is NULL");
+    if (!file) return weft_fail("nn_summary: the file is NULL");
     Summary summary = {.observer = {add_row}};
     bool ok = collect(&summary, module, input);
     if (ok) {

@@ -73,7 +73,7 @@ typedef struct Schedule {
 /* False with an error that says which member is out of range. */
 bool schedule_check(const Schedule *schedule) WEFT_CHECKED;
 /* The rate, and momentum, for step 0, 1, ... of a schedule that schedule_check accepts; from total_steps on, those of
- * one cycle's last step. `momentum` is what it is when not cycled. */
+ * one cycle's last step. `momentum` is what it is when not cycled. NULL: 0, and `momentum`. */
 double schedule_lr(const Schedule *schedule, int64_t step);
 double schedule_momentum(const Schedule *schedule, int64_t step, double momentum);
 /* Sets both in the optimizer for that step. False with an error, nothing set, if the schedule is out of range. */

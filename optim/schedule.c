@@ -78,6 +78,7 @@ static double one_cycle(const Schedule *s, int64_t step, double start, double pe
 
 double schedule_lr(const Schedule *schedule, int64_t step)
 {
+    if (!schedule) return 0;
     switch (schedule->kind) {
     case SCHEDULE_CONSTANT:
         break;
@@ -94,7 +95,7 @@ double schedule_lr(const Schedule *schedule, int64_t step)
 
 double schedule_momentum(const Schedule *schedule, int64_t step, double momentum)
 {
-    if (schedule->kind != SCHEDULE_ONE_CYCLE || !schedule->cycle_momentum) return momentum;
+    if (!schedule || schedule->kind != SCHEDULE_ONE_CYCLE || !schedule->cycle_momentum) return momentum;
     double most = or_default(schedule->max_momentum, MAX_MOMENTUM);
     return one_cycle(schedule, step, most, or_default(schedule->base_momentum, BASE_MOMENTUM), most);
 }

@@ -41,6 +41,7 @@ static bool check_options(const SgdOptions *options)
                          options->momentum, options->dampening);
     for (int64_t i = 0; i < parameters->count; i++) {
         const Tensor *parameter = parameters->items[i];
+        if (!parameter) return weft_fail("optimizer_sgd: parameter %lld is NULL", (long long)i);
         if (parameter->node)
             return weft_fail("optimizer_sgd: parameter %lld is the result of an op", (long long)i);
         for (int64_t j = 0; j < i; j++) {

@@ -211,4 +211,6 @@ TEST(augment_depends_on_seed_epoch_and_image_alone)
             CHECK_CLOSE((double)expected[12 * LOADER_PIXELS + c * 6 * 7 + e], (double)row[e] / 255, 1e-6);
     }
     dataset_free(dataset);
+    augment_image(images, 6, 7, NULL, (RandomKey){0}, 0, row);
+    CHECK_ERROR("augmentation or result is NULL");
 }

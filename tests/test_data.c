@@ -431,5 +431,9 @@ TEST(loader_checks_its_options)
     Batch batch;
     CHECK(!loader_next(NULL, &batch));
     CHECK_ERROR("no loader");
+    Loader *loader = small_loader((LoaderOptions){.batch_size = 1});
+    CHECK(loader && !loader_next(loader, NULL));
+    CHECK_ERROR("no batch");
+    loader_free(loader);
     loader_free(NULL);
 }

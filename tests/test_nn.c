@@ -177,6 +177,15 @@ TEST(nn_additions_that_are_refused)
     CHECK_ERROR("NULL");
     CHECK(!nn_ready(module));
     CHECK(!nn_ready((Module *)NULL));
+    CHECK(!nn_forward_children(NULL, test_tensor(SHAPE(2), 1, 1)));
+    CHECK_ERROR("the module is NULL");
+    CHECK(!nn_parameters(module, NULL));
+    CHECK_ERROR("the list is NULL");
+    nn_named_free(NULL);
+    CHECK(!nn_sequential_of(NULL, 2));
+    CHECK_ERROR("2 children are NULL");
+    CHECK(!nn_sequential_of_named(NULL, 2));
+    CHECK_ERROR("2 children are NULL");
 }
 
 TEST(nn_layers_refuse_what_makes_no_sense)

@@ -295,6 +295,8 @@ TEST(sgd_checks_its_options)
     TensorList list = {0};
     CHECK(!optimizer_sgd(&list, 0.1));
     CHECK_ERROR("no parameters");
+    CHECK(!optimizer_sgd(&(TensorList){.items = (Tensor *[]){NULL}, .count = 1}, 0.1));
+    CHECK_ERROR("parameter 0 is NULL");
     CHECK(!optimizer_sgd(NULL, 0.1));
     CHECK_ERROR("no parameters");
     CHECK(tensor_list_add(&list, w));
@@ -434,6 +436,8 @@ TEST(schedule_checks_its_members)
         CHECK(!schedule_check(&wrong[i].schedule));
         CHECK_ERROR(wrong[i].message);
     }
+    CHECK_CLOSE(schedule_lr(NULL, 0), 0, 0);
+    CHECK_CLOSE(schedule_momentum(NULL, 0, 0.5), 0.5, 0);
     CHECK(!schedule_check(NULL));
     CHECK_ERROR("schedule");
 }

@@ -209,6 +209,10 @@ TEST(summary_errors)
     weft_error_clear();
     CHECK(!summarise(NULL, SHAPE(1, 1, 28, 28), text));
     CHECK_ERROR("nn_summary: the module is NULL");
+    Module *fine = nn_linear(2, 2);
+    CHECK(!nn_summary(fine, SHAPE(1, 2), NULL));
+    CHECK_ERROR("nn_summary: the file is NULL");
+    nn_free(fine);
     FILE *file = fopen("/dev/full", "w");
     if (file) {
         CHECK(!nn_summary(net, SHAPE(1, 1, 28, 28), file));
