@@ -231,6 +231,19 @@ static const char *const large[] = {
     "log_softmax dim=2 : 33x50x50*2",
     "log_softmax dim=0 : 133x50",
     "argmax dim=1 : 33x50x50",
+    "matmul : 133x300 300x70",
+    "linear relu=1 : 133x150 70x150 70",
+    "max_pool2d kernel=2 : 33x17x12x12",
+    "max_pool2d kernel=3 stride=2 padding=1 : 33x17x12x12",
+    "avg_pool2d kernel=3 : 33x17x12x12",
+    "avg_pool2d kernel=2 stride=1 : 33x17x12x12",
+    "global_avg_pool2d : 33x17x12x12",
+    "batch_norm2d training=1 dropout=0.25 : 33x17x12x12 17*0.5+1 17 ~17 ~17*0.5+1",
+    "batch_norm2d : 33x17x12x12 17*0.5+1 17 ~17 ~17*0.5+1",
+    "dropout p=0.3 : 33x23x12x12",
+    "nll_loss : 333x300 labels:333/300",
+    "cross_entropy label_smoothing=0.2 : 333x300*2 labels:333/300",
+    "mse_loss : 333x300 333x300",
 };
 
 enum { SMALL_COUNT = sizeof small / sizeof *small, LARGE_COUNT = sizeof large / sizeof *large };
