@@ -117,8 +117,13 @@ static const char *const rows[] = {
     "conv2d padding=2 : Nx2x3x3 2x2x5x5 2",
     "conv2d : Nx2x3x3 3x2x3x3 3",
     "conv2d statistics=1 : Nx3x6x7 4x3x3x3 4",
+    /* Winograd's: tiles of 4x4 outputs, whole and clipped. */
+    "conv2d : 17x32x6x6 32x32x3x3 32",
     "conv2d relu=1 : 2x32x6x7 32x32x3x3 32",
-    "conv2d padding=1 : 3x16x5x6 24x16x3x3 24",
+    "conv2d padding=1 : 3x32x5x7 36x32x3x3 36",
+    "conv2d padding=1 relu=1 : 17x36x3x4 32x36x3x3 none",
+    "conv2d padding=2 : 17x32x2x5 32x32x3x3 none",
+    "conv2d padding=2 relu=1 : 2x32x3x5 32x32x3x3 32",
 
     "max_pool2d kernel=2 : Nx2x6x4",
     "max_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
