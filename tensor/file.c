@@ -19,7 +19,7 @@ enum { NEW_FILE_MODE = 0666, MODE_BITS = 0777, TEMPORARY_TRIES = 100, TEMPORARY_
 /* ---- Writing ---- */
 
 /* Finds out which file is meant. A rename would replace a symbolic link, or a device, by a plain file: a link is
- * followed, the rest refused. *mode receives the permissions to keep, 0 if there is no file yet. */
+ * followed, the rest refused, as is a link to nothing. *mode receives the permissions to keep, 0 if there is no file yet. */
 static bool find_target(FileWriter *writer, const char *path, mode_t *mode)
 {
     struct stat status;
@@ -32,6 +32,8 @@ static bool find_target(FileWriter *writer, const char *path, mode_t *mode)
             return weft_fail("%s: cannot write: %s", path, strerror(errno));
         path = resolved;
         *mode = status.st_mode & MODE_BITS;
+    } else if (lstat(path, &status) == 0) {
+        return weft_fail("%s: cannot write: a symbolic link to nothing", path);
     }
     writer->path = weft_strdup(path);
     return writer->path != NULL;
@@ -136,6 +138,29 @@ bool weft_file_check_writable(const char *path)
     FileWriter *writer = weft_file_create(path);
     weft_file_discard(writer);
     return writer != NULL;
+}
+
+static bool same_status(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool stat_folder(const char *path, const char *slash, struct stat *status)
+{
+    char folder[PATH_MAX];
+    if (!slash) return stat(".", status) == 0;
+    int length = snprintf(folder, sizeof folder, "%.*s", (int)(slash - path) + 1, path);
+    return length < PATH_MAX && stat(folder, status) == 0;
+}
+
+bool weft_file_same(const char *a, const char *b)
+{
+    struct stat first, second;
+    bool first_there = stat(a, &first) == 0, second_there = stat(b, &second) == 0;
+    if (first_there || second_there) return first_there && second_there && same_status(&first, &second);
+    const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+    return strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) == 0 && stat_folder(a, slash_a, &first) &&
+           stat_folder(b, slash_b, &second) && same_status(&first, &second);
 }
 
 /* ---- Reading ---- */

@@ -22,7 +22,7 @@ typedef struct FileWriter {
 } FileWriter;
 
 /* Starts a new version of the file. NULL with an error if its folder is missing or not writable, or if the path is
- * something that is no regular file. */
+ * something that is no regular file, or a link to nothing. */
 FileWriter *weft_file_create(const char *path);
 /* Ends it: checks every write, syncs, gives the file its name, syncs the folder, and frees the writer. False with an
  * error if anything failed: the temporary file is gone then, and the earlier version is as it was (unless the folder's
@@ -32,6 +32,9 @@ bool weft_file_commit(FileWriter *writer) WEFT_CHECKED;
 void weft_file_discard(FileWriter *writer);
 /* Whether the path can be written, found by starting a file there and discarding it. False with an error. */
 bool weft_file_check_writable(const char *path) WEFT_CHECKED;
+
+/* Whether two paths name one file, by whatever way, be it there yet or not. */
+bool weft_file_same(const char *a, const char *b);
 
 /* ---- Reading ---- */
 

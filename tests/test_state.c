@@ -628,6 +628,33 @@ TEST(file_keeps_mode_and_follows_links)
     CHECK(stat(test_path("kept/file"), &status) == 0);
     CHECK_EQUAL(status.st_mode & 0777, 0640);
     CHECK(lstat(test_path("link"), &status) == 0 && S_ISLNK(status.st_mode));
+    CHECK(symlink("kept/nothing", test_path("dangling")) == 0);
+    CHECK(!weft_file_check_writable(test_path("dangling")));
+    CHECK_ERROR("dangling: cannot write: a symbolic link to nothing");
+    CHECK(lstat(test_path("dangling"), &status) == 0 && S_ISLNK(status.st_mode));
+}
+
+/* test_path has room for one path. */
+static bool same_file(const char *a, const char *b)
+{
+    char *first = strdup(test_path(a));
+    bool same = first && weft_file_same(first, test_path(b));
+    free(first);
+    return same;
+}
+
+TEST(file_same_by_any_way)
+{
+    CHECK(mkdir(test_path("kept"), 0777) == 0);
+    CHECK(same_file("kept/new", "kept/../kept/new"));
+    CHECK(weft_file_same("new", "./new"));
+    CHECK(!same_file("kept/new", "new"));
+    CHECK(!same_file("kept/new", "kept/newer"));
+    CHECK(!same_file("nowhere/new", "kept/new"));
+    CHECK(write_bytes(test_path("kept/file"), "old", 3));
+    CHECK(symlink("kept/file", test_path("link")) == 0);
+    CHECK(same_file("kept/file", "link"));
+    CHECK(!same_file("kept/file", "kept/new"));
 }
 
 TEST(file_reads_are_bounded)
