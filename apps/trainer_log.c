@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ROW = 256 };
@@ -30,18 +31,27 @@ static bool write_row(TrainerLog *log, const char *row)
     return fail(log, "write");
 }
 
+static bool write_header(TrainerLog *log)
+{
+    log->headed = write_row(log, log->seeds ? "seed," COLUMNS : COLUMNS);
+    return log->headed;
+}
+
 bool trainer_log_open(TrainerLog *log, const char *path, bool seeds)
 {
     *log = (TrainerLog){.path = path, .descriptor = -1, .seeds = seeds};
     if (path == NULL) return true;
-    log->descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-    if (log->descriptor < 0) return fail(log, "open");
-    return write_row(log, seeds ? "seed," COLUMNS : COLUMNS);
+    log->descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    struct stat status;
+    if (log->descriptor < 0 || fstat(log->descriptor, &status) != 0) return fail(log, "open");
+    return status.st_size > 0 || write_header(log);
 }
 
 bool trainer_log_row(TrainerLog *log, uint64_t seed, const EpochMetrics *epoch)
 {
     if (log->path == NULL) return true;
+    if (!log->headed && ftruncate(log->descriptor, 0) != 0) return fail(log, "empty");
+    if (!log->headed && !write_header(log)) return false;
     char row[ROW], first[32] = "";
     if (log->seeds) snprintf(first, sizeof first, "%" PRIu64 ",", seed);
     snprintf(row, sizeof row, "%s%" PRId64 ",%.9g,%.9g,%.9g,%.9g,%.9g,%.6f,%.6f\n", first, epoch->epoch, epoch->lr,

@@ -13,10 +13,11 @@ typedef struct TrainerLog {
     const char *path; /* NULL: nobody asked for one */
     int descriptor;
     bool seeds;       /* with the column `seed` */
+    bool headed;      /* the header is there */
     int64_t size;     /* bytes of whole rows */
 } TrainerLog;
 
-/* Starts the file, with its header, in place of what was there. Path NULL is fine: nothing is written then. */
+/* Opens the file. What was there before stays until the first row takes its place. Path NULL is fine: nothing is written then. */
 bool trainer_log_open(TrainerLog *log, const char *path, bool seeds) WEFT_CHECKED;
 bool trainer_log_row(TrainerLog *log, uint64_t seed, const EpochMetrics *epoch) WEFT_CHECKED;
 bool trainer_log_close(TrainerLog *log) WEFT_CHECKED;

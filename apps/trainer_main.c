@@ -136,7 +136,7 @@ static bool evaluate(TrainerSession *session)
 }
 
 /* Before the first run trains: everything that could fail without training has been tried by now but the log, which is
- * last since opening it takes the place of an earlier one. */
+ * last so that none is left by a training that does not begin. */
 static bool begin(TrainerSession *session, const Module *model)
 {
     const TrainerOptions *options = &session->options;
@@ -217,17 +217,21 @@ static bool run_interruptible(TrainerSession *session)
 {
     struct sigaction before, catch = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigemptyset(&catch.sa_mask);
-    interrupted = 0;
     sigaction(SIGINT, NULL, &before);
     if (before.sa_handler != SIG_IGN) sigaction(SIGINT, &catch, NULL);
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is then a write that fails and says so */
+#endif
     bool ok = run_session(session);
     sigaction(SIGINT, &before, NULL);
+    if (ok && interrupted) return weft_fail("interrupted, when all was done");
     return ok;
 }
 
 int trainer_main(int argc, char **argv, const TrainerApp *app)
 {
     weft_error_clear();
+    interrupted = 0;
     const TrainerOptions defaults = trainer_options_default(app);
     TrainerSession session = {.app = app, .options = defaults, .progress = on_step};
     TrainerOptions *options = &session.options;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/file.h"
+
 typedef enum ValueKind { VALUE_NONE, VALUE_COUNT, VALUE_NUMBER, VALUE_TEXT, VALUE_SCHEDULE } ValueKind;
 
 typedef struct Option {
@@ -161,6 +163,10 @@ static bool check_together(const TrainerOptions *options)
         return weft_fail("--eval trains nothing: it does not go with --%s",
                          options->save ? "save" : options->log ? "log" : "runs");
     }
+    if (options->log && options->save && weft_file_same(options->log, options->save))
+        return weft_fail("--log and --save name the same file, '%s'", options->log);
+    if (options->log && options->load && weft_file_same(options->log, options->load))
+        return weft_fail("--log and --load name the same file, '%s'", options->log);
     if (options->save && options->runs > 1) return weft_fail("--save writes one file, --runs above 1 trains several");
     return true;
 }

@@ -90,6 +90,8 @@ usage_error --load --eval
 usage_error --save --eval --load x --save y
 usage_error --log --eval --load x --log y
 usage_error --save --save x --runs 2
+usage_error 'same file' --log "$work/x" --save "$work/../${work##*/}/x"
+usage_error 'same file' --log "$work/digits" --load "$work/digits"
 for later in checkpoint resume predict report export; do usage_error "--$later" "--$later" x; done
 
 # ---- Summary: no data needed ----
@@ -230,6 +232,16 @@ run 1 "$cnn" $quick --schedule constant --lr 999 --momentum 0.99 --save "$work/k
 check 'a NaN is reported with its epoch and step' \
     grep -qE 'epoch [0-9]+: the loss is (NaN|infinite) at step [0-9]+ of 6' "$work/err"
 check 'weights saved earlier survive a NaN' cmp -s "$work/a.safetensors" "$work/kept.safetensors"
+cp "$work/a.csv" "$work/kept.csv"
+run 1 "$cnn" $quick --schedule constant --lr 999 --momentum 0.99 --log "$work/kept.csv"
+says 'epoch 1: the loss'
+check 'an earlier log survives a first epoch that fails' cmp -s "$work/a.csv" "$work/kept.csv"
+run 0 "$tiny" $quick --epochs 1 --log "$work/kept.csv"
+check 'the first row takes the place of an earlier log' test "$(column 1 "$work/kept.csv")" = '1 '
+check 'under its header' test "$(head -n 1 "$work/kept.csv")" = $header
+run 1 bash -c "ulimit -f 8; exec '$tiny' $quick --epochs 1 --save '$work/kept.safetensors'"
+says 'kept.safetensors: cannot write'
+check 'weights saved earlier survive a file size limit' cmp -s "$work/a.safetensors" "$work/kept.safetensors"
 check 'the log of a NaN has whole rows' test "$(awk -F, 'NF != 8' "$work/nan.csv")" = ''
 if [ -w /dev/full ]; then
     run 1 bash -c "exec '$tiny' --summary > /dev/full"

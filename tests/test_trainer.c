@@ -1,4 +1,8 @@
 /* The trainer's passes, on a data set small enough to know by heart: the class of an image is its bright quarter. */
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include "apps/trainer.h"
 #include "tests/test.h"
 
@@ -295,6 +299,30 @@ TEST(trainer_steady_step_needs_no_conversion_and_no_more_memory)
     setting_free(&s);
 }
 
+static Module *interrupting_model(double dropout)
+{
+    (void)dropout;
+    raise(SIGINT);
+    return nn_flatten();
+}
+
+TEST(trainer_main_reports_an_interrupt_that_came_too_late)
+{
+    char *argv[] = {"late", "--summary", NULL};
+    TrainerApp app = {.name = "late", .model = interrupting_model, .epochs = 1, .batch_size = 1};
+    int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
+    fflush(stdout);
+    int nowhere = open("/dev/null", O_WRONLY);
+    CHECK(dup2(nowhere, STDOUT_FILENO) >= 0 && dup2(nowhere, STDERR_FILENO) >= 0);
+    int status = trainer_main(2, argv, &app);
+    CHECK(dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0);
+    close(nowhere);
+    close(out);
+    close(err);
+    CHECK_EQUAL(status, 130);
+    CHECK(!weft_error());
+}
+
 TEST(metrics_list_grows)
 {
     Metrics metrics = {0};
@@ -307,6 +335,9 @@ TEST(metrics_list_grows)
         CHECK_EQUAL(metrics.epochs[i - 1].epoch, i);
         CHECK_CLOSE(metrics.epochs[i - 1].lr, 1.0 / (double)i, 0);
     }
+    CHECK(!metrics_add(NULL, &metrics.epochs[0]) && !metrics_add(&metrics, NULL));
+    CHECK_ERROR("NULL");
+    metrics_free(NULL);
     metrics_free(&metrics);
     CHECK(metrics.epochs == NULL && metrics.count == 0);
 }
