@@ -5,6 +5,7 @@
 
 #include "apps/trainer_clock.h"
 #include "apps/trainer_run.h"
+#include "nn/commas.h"
 #include "nn/state.h"
 #include "nn/summary.h"
 #include "tensor/file.h"
@@ -32,22 +33,22 @@ static bool on_step(const PassMetrics *so_far, int64_t step, int64_t steps, void
 
 static void print_start(const TrainerSession *session, const Module *model)
 {
-    char parameters[TRAINER_NUMBER], train[TRAINER_NUMBER], test[TRAINER_NUMBER];
+    char parameters[COMMAS_TEXT], train[COMMAS_TEXT], test[COMMAS_TEXT];
     printf("%s: %s parameters, %d thread%s, %s, %s\n", session->app->name,
-           trainer_number(nn_parameter_count(model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
+           commas(nn_parameter_count(model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
            weft_isa(), WEFT_PRECISION);
-    printf("%s: %s images to train on, %s %s\n", session->options.data, trainer_number(session->train_count, train),
-           trainer_number(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
+    printf("%s: %s images to train on, %s %s\n", session->options.data, commas(session->train_count, train),
+           commas(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
     fflush(stdout);
 }
 
 static void print_result(const Module *model, const PassMetrics *test, double seconds)
 {
-    char parameters[TRAINER_NUMBER], correct[TRAINER_NUMBER], samples[TRAINER_NUMBER];
+    char parameters[COMMAS_TEXT], correct[COMMAS_TEXT], samples[COMMAS_TEXT];
     printf("%s parameters, test accuracy %.2f%% (%s of %s), test loss %.4f, %.1f s\n",
-           trainer_number(nn_parameter_count(model), parameters), 100 * test->accuracy,
-           trainer_number((int64_t)rint(test->accuracy * (double)test->samples), correct),
-           trainer_number(test->samples, samples), test->loss, seconds);
+           commas(nn_parameter_count(model), parameters), 100 * test->accuracy,
+           commas((int64_t)rint(test->accuracy * (double)test->samples), correct),
+           commas(test->samples, samples), test->loss, seconds);
 }
 
 static void print_run(const TrainerSession *session, const TrainerRun *run, double seconds)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "apps/trainer_clock.h"
+#include "nn/commas.h"
 
 /* A bar needs MIN_BAR columns, and is left out of a narrower line. LINE holds MAX_COLUMNS of three bytes. */
 enum { DEFAULT_COLUMNS = 80, MIN_COLUMNS = 20, MAX_COLUMNS = 240, MIN_BAR = 6, LINE = 1024, PART = 128 };
@@ -46,18 +47,6 @@ void trainer_display_start(TrainerDisplay *display)
 }
 
 /* ---- Pieces of text ---- */
-
-char *trainer_number(int64_t value, char text[TRAINER_NUMBER])
-{
-    char digits[TRAINER_NUMBER];
-    int length = snprintf(digits, sizeof digits, "%lld", (long long)value), out = 0;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') text[out++] = ',';
-        text[out++] = digits[i];
-    }
-    text[out] = '\0';
-    return text;
-}
 
 static char *time_text(double seconds, char text[PART])
 {
@@ -117,14 +106,14 @@ static void draw(const TrainerDisplay *display, const PassMetrics *so_far, doubl
     double epoch_left, all_left;
     time_left(display, so_far->seconds, done, &epoch_left, &all_left);
     char run[PART] = "", left[2 * PART], right[3 * PART], whole[5 * PART];
-    char rate[TRAINER_NUMBER], epoch_time[PART], all_time[PART];
+    char rate[COMMAS_TEXT], epoch_time[PART], all_time[PART];
     if (display->runs > 1) {
         snprintf(run, sizeof run, "run %lld/%lld ", (long long)display->run, (long long)display->runs);
     }
     snprintf(left, sizeof left, "%sepoch %lld/%lld%s ", run, (long long)display->epoch, (long long)display->epochs,
              display->testing ? " test" : "");
     snprintf(right, sizeof right, "  loss %.4f  %.2f%%  %s images/s  left %s, run %s", so_far->loss,
-             100 * so_far->accuracy, trainer_number((int64_t)((double)so_far->samples / so_far->seconds), rate),
+             100 * so_far->accuracy, commas((int64_t)((double)so_far->samples / so_far->seconds), rate),
              time_text(epoch_left, epoch_time), time_text(all_left, all_time));
     int columns = terminal_columns() - 1, bar = columns - (int)strlen(left) - (int)strlen(right);
     char line[LINE] = "\r";
@@ -166,7 +155,7 @@ void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch)
                display->held_out ? "valid loss" : "test loss");
     }
     display->headed = true;
-    char place[TRAINER_NUMBER];
+    char place[COMMAS_TEXT];
     snprintf(place, sizeof place, "%lld/%lld", (long long)epoch->epoch, (long long)display->epochs);
     printf("%7s  %10.4f  %7.2f%%  %10.4f  %7.2f%%  %10.4g  %8.2f\n", place, epoch->train.loss,
            100 * epoch->train.accuracy, epoch->test.loss, 100 * epoch->test.accuracy, epoch->lr,

@@ -26,8 +26,4 @@ void trainer_display_clear(TrainerDisplay *display);
 /* The line of an epoch; of several runs each has one line in all, which is not printed here. */
 void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch);
 
-/* "10,474", in the given buffer, which is returned. */
-enum { TRAINER_NUMBER = 32 };
-char *trainer_number(int64_t value, char text[TRAINER_NUMBER]);
-
 #endif

@@ -2,13 +2,14 @@
 
 #include <string.h>
 
+#include "nn/commas.h"
 #include "nn/modes.h"
 #include "nn/observe.h"
 #include "tensor/memory.h"
 
 /* Narrowest columns: with the spaces between them they fill a terminal of 80 characters. */
 enum { NAME_WIDTH = 18, SHAPE_WIDTH = 22, COUNT_WIDTH = 12, SHARE_WIDTH = 8, MULT_ADDS_WIDTH = 14, SPACES = 5 };
-enum { NAME_TEXT = 80, COUNT_TEXT = 32 };
+enum { NAME_TEXT = 80 };
 static const double MEGABYTE = 1024 * 1024;
 
 typedef struct Row {
@@ -97,19 +98,6 @@ static bool collect(Summary *summary, Module *module, Shape input)
 
 /* ---- Printing ---- */
 
-/* "1,234,567" */
-static const char *commas(int64_t number, char text[COUNT_TEXT])
-{
-    char digits[COUNT_TEXT];
-    int length = snprintf(digits, sizeof digits, "%lld", (long long)number), used = 0;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0) text[used++] = ',';
-        text[used++] = digits[i];
-    }
-    text[used] = '\0';
-    return text;
-}
-
 /* The page: where, and how wide its first columns are. */
 typedef struct Table {
     FILE *file;
@@ -133,7 +121,7 @@ static void print_cells(const Table *table, const char *name, const char *shape,
 
 static void print_row(const Table *table, const Row *row)
 {
-    char count[COUNT_TEXT], mult_adds[COUNT_TEXT], share[COUNT_TEXT] = "--";
+    char count[COMMAS_TEXT], mult_adds[COMMAS_TEXT], share[COMMAS_TEXT] = "--";
     if (row->parameters)
         snprintf(share, sizeof share, "%.2f%%", 100 * (double)row->parameters / (double)table->parameters);
     print_cells(table, row->name, row->shape, commas(row->parameters, count), share,
@@ -174,7 +162,7 @@ static void print_sizes(FILE *file, int64_t inputs, int64_t outputs, int64_t par
 
 static void print(FILE *file, const Summary *summary, const Module *module, Shape input)
 {
-    char text[COUNT_TEXT];
+    char text[COMMAS_TEXT];
     int64_t outputs = 0, mult_adds = 0, parameters = nn_parameter_count(module), trainable = count_trainable(module);
     Table table = {file, NAME_WIDTH, SHAPE_WIDTH, parameters};
     for (int64_t i = 0; i < summary->count; i++) {
