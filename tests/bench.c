@@ -1,8 +1,9 @@
 /* `make bench`: what the machine can do, what each convolution makes of it, and how fast the two networks are.
  *
- * Times are medians of repeats, but for the two ceilings, which are the best of several. A convolution's work is counted
- * as its direct sum's, two operations a multiply-add, padding included, whatever algorithm runs: Winograd's may be beyond
- * the peak. Each part runs in a process of its own, so that the peak memory of a network is that network's. */
+ * Times are medians of repeats, but for the two ceilings, which are the best of several. A convolution's work is
+ * counted as its direct sum's, two operations a multiply-add, padding included, whatever algorithm runs: Winograd's
+ * may be beyond the peak. Each part runs in a process of its own, so that the peak memory of a network is that
+ * network's. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
