@@ -60,7 +60,8 @@ KERNEL_FLAGS := -O2 -fno-math-errno
 KERNEL_SOURCES  := $(filter-out tensor/kernels/dispatch.c,$(wildcard tensor/kernels/*.c))
 APP_SOURCES     := $(wildcard apps/mnist_*.c)
 EXAMPLE_SOURCES := $(wildcard apps/examples/*.c)
-LIBRARY_SOURCES := $(wildcard tensor/*.c) tensor/kernels/dispatch.c $(wildcard autograd/*.c autograd/ops/*.c nn/*.c optim/*.c data/*.c) \
+LIBRARY_SOURCES := $(wildcard tensor/*.c) tensor/kernels/dispatch.c \
+                   $(wildcard autograd/*.c autograd/ops/*.c nn/*.c optim/*.c data/*.c) \
                    $(filter-out $(APP_SOURCES),$(wildcard apps/*.c))
 LIBRARY_OBJECTS := $(LIBRARY_SOURCES:%.c=$(OBJ)/%.o) \
                    $(foreach isa,$(ISAS),$(KERNEL_SOURCES:tensor/kernels/%.c=$(OBJ)/tensor/kernels/$(isa)/%.o))
@@ -133,7 +134,7 @@ unit: $(UNIT) ## build the unit tests: build/tests/unit [--verbose] [PART OF A N
 unit-double:
 	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit
 
-test: all unit $(BUILD)/tests/bench $(if $(DOUBLE),unit-double) ## build and run all tests, those in double precision too
+test: all unit $(BUILD)/tests/bench $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
 .PHONY: data

@@ -31,7 +31,8 @@ for header in ${PUBLIC_HEADERS:?run this through make test}; do
 done
 check "nothing else is staged" [ "$(find "$BUILD/include" -name '*.h' | wc -l)" = \
     "$(wc -w <<< "$PUBLIC_HEADERS weft.h")" ]
-strict="-Wall -Wextra -Wpedantic -Werror -fsyntax-only $([ "$PRECISION" = double ] && echo -DWEFT_DOUBLE) -I$BUILD/include"
+strict="-Wall -Wextra -Wpedantic -Werror -fsyntax-only -I$BUILD/include"
+[ "$PRECISION" = double ] && strict="$strict -DWEFT_DOUBLE"
 for header in $PUBLIC_HEADERS weft.h; do
     for compiler in "gcc -std=c11" "clang -std=c11" "g++ -std=c++11" "clang++ -std=c++11"; do
         command -v "${compiler% *}" > "$work/path" || continue
@@ -103,13 +104,15 @@ done
 
 # ---- What a screen holds ----
 
-long_lines() { ! grep -nE '.{121}' $sources tests/*.[ch] tests/*/*.c; }
+# shellcheck disable=SC2046,SC2086
+long_lines() { ! grep -nE '.{121}' $sources tests/*.[ch] tests/*/*.c Makefile $(find $folders tests -name '*.sh'); }
 check "lines are at most 120 columns" long_lines
 long_functions()
 {
     # shellcheck disable=SC2086
     awk 'FNR == 1 { start = 0 } /^{/ { start = FNR }
-         /^}/ && start { if (FNR - start > 60) { print FILENAME ":" start ": " FNR - start " lines"; bad = 1 }; start = 0 }
+         /^}/ && start && FNR - start > 60 { print FILENAME ":" start ": " FNR - start " lines"; bad = 1 }
+         /^}/ { start = 0 }
          END { exit bad }' $sources tests/*.c tests/*/*.c
 }
 check "functions are at most 60 lines" long_functions
