@@ -17,7 +17,8 @@ typedef struct TrainerLog {
     int64_t size;     /* bytes of whole rows */
 } TrainerLog;
 
-/* Opens the file. What was there before stays until the first row takes its place. Path NULL is fine: nothing is written then. */
+/* Opens the file. What was there before stays until the first row takes its place. Path NULL is fine:
+ * nothing is written then. */
 bool trainer_log_open(TrainerLog *log, const char *path, bool seeds) WEFT_CHECKED;
 bool trainer_log_row(TrainerLog *log, uint64_t seed, const EpochMetrics *epoch) WEFT_CHECKED;
 bool trainer_log_close(TrainerLog *log) WEFT_CHECKED;

@@ -19,7 +19,8 @@ enum { NEW_FILE_MODE = 0666, MODE_BITS = 0777, TEMPORARY_TRIES = 100, TEMPORARY_
 /* ---- Writing ---- */
 
 /* Finds out which file is meant. A rename would replace a symbolic link, or a device, by a plain file: a link is
- * followed, the rest refused, as is a link to nothing. *mode receives the permissions to keep, 0 if there is no file yet. */
+ * followed, the rest refused, as is a link to nothing. *mode receives the permissions to keep, 0 if there is no file
+ * yet. */
 static bool find_target(FileWriter *writer, const char *path, mode_t *mode)
 {
     struct stat status;
