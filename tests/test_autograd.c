@@ -1,6 +1,8 @@
 /* The engine: what is recorded, how gradients accumulate, what backward refuses, what it frees. */
 #include "autograd/autograd.h"
 
+#include <pthread.h>
+
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "tests/test.h"
@@ -488,6 +490,53 @@ TEST(spare_lanes_of_gradients_are_never_counted)
         check_spare_lanes_stay_out(&by_map, n);
         check_spare_lanes_stay_out(&by_op, n);
         check_spare_lanes_stay_out(&by_plain, n);
+    }
+}
+
+/* What the threads of a test hand to each other; scopes are per thread, so references are retained. */
+typedef struct Handover {
+    Tensor *x, *y;
+    bool done;
+} Handover;
+
+/* 3 x^3 + 4 x^2, through a value that three ops read. */
+static void *build_graph(void *context)
+{
+    Handover *h = context;
+    Scope scope = scope_open();
+    Tensor *square = op_square(h->x), *cube = op_mul(square, h->x);
+    h->y = tensor_retain(op_add(op_mul_scalar(op_add(cube, square), 3), square));
+    scope_close(scope);
+    return NULL;
+}
+
+static void *differentiate_sum(void *context)
+{
+    Handover *h = context;
+    Scope scope = scope_open();
+    h->done = backward(op_sum(h->y));
+    tensor_release(h->y);
+    scope_close(scope);
+    return NULL;
+}
+
+static void in_a_thread(void *(*run)(void *), Handover *h)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, run, h) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+TEST(one_thread_builds_and_another_differentiates)
+{
+    Handover h = {.x = leaf(20, 1)};
+    in_a_thread(build_graph, &h);
+    CHECK(h.y);
+    in_a_thread(differentiate_sum, &h);
+    CHECK(h.done);
+    for (int64_t i = 0; i < 20; i++) {
+        double x = tensor_get(h.x, AT(i));
+        CHECK_CLOSE(grad_at(h.x, i), 9 * x * x + 8 * x, 1e-5);
     }
 }
 

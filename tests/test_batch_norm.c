@@ -218,6 +218,22 @@ TEST(batch_norm_statistics_are_kept_until_the_values_change)
                     op_batch_norm2d(copy, none, none, none, none, .training = true));
 }
 
+/* Other channels of the same storage have statistics of their own. */
+TEST(batch_norm_of_a_convolution_seen_in_another_shape)
+{
+    Tensor *none = TENSOR_NONE, *weight = test_tensor(SHAPE(8, 2, 3, 3), 2, 1);
+    Tensor *y = op_conv2d(test_tensor(SHAPE(17, 2, 4, 6), 1, 1), weight, none, .padding = 1, .statistics = true);
+    CHECK(layout_derived(y, &op_batch_statistics) != NULL);
+    const Shape shapes[] = {SHAPE(17, 4, 8, 6), SHAPE(17, 32, 2, 3), SHAPE(17, 8, 4, 6), SHAPE(17, 8, 6, 4)};
+    for (int i = 0; i < 4 && !test_failed(); i++) {
+        Tensor *seen = op_reshape(y, shapes[i]), *copy = tensor_zeros(shapes[i]);
+        CHECK(seen && seen->storage == y->storage);
+        CHECK(tensor_copy(copy, seen));
+        check_same_bits(op_batch_norm2d(seen, none, none, none, none, .training = true),
+                        op_batch_norm2d(copy, none, none, none, none, .training = true));
+    }
+}
+
 TEST(batch_norm_refuses_what_does_not_fit)
 {
     Tensor *x = test_tensor(SHAPE(2, 3, 2, 2), 1, 1), *none = TENSOR_NONE;

@@ -60,6 +60,25 @@ TEST(reshape_values)
     check_reshape(test_tensor(SHAPE(5), 1, 1), SHAPE(5, 1, 1), SHAPE(5, 1, 1));
 }
 
+/* A vector's values are followed by copies of the last, for kernels that compute 16 at a time: a write through another
+ * handle on the same storage must renew them. */
+TEST(a_write_elsewhere_keeps_a_vectors_spare_lanes_right)
+{
+    Tensor *x = test_tensor(SHAPE(4, 5), 1, 1), *r = op_reshape(x, SHAPE(20));
+    CHECK(r->storage == x->storage);
+    CHECK(layout_spare_is_right(r));
+    CHECK(tensor_set(x, AT(3, 4), 7));
+    CHECK(layout_spare_is_right(r));
+    CHECK_CLOSE(tensor_get(op_relu(r), AT(19)), 7, 0);
+    Real values[20];
+    for (int i = 0; i < 20; i++) values[i] = (Real)(i - 25);
+    CHECK(tensor_write(x, values, 20));
+    CHECK(layout_spare_is_right(r));
+    CHECK_CLOSE(tensor_get(op_abs(r), AT(19)), 6, 0);
+    CHECK(tensor_copy(x, test_tensor(SHAPE(4, 5), 2, 1)));
+    CHECK(layout_spare_is_right(r));
+}
+
 TEST(reshape_errors)
 {
     Tensor *x = tensor_zeros(SHAPE(6, 4));

@@ -249,6 +249,29 @@ TEST(scope_close_heals_early_returns)
     CHECK_EQUAL(weft_counters().tensors, before.tensors + 10);
 }
 
+/* Its place on the stack is taken by another scope, which it must not close. */
+TEST(a_stale_scope_closes_nothing)
+{
+    Scope a = scope_open(), b = scope_open();
+    scope_close(a);
+    Scope c = scope_open();
+    Tensor *in_c = tensor_full(SHAPE(2), 3);
+    Scope d = scope_open();
+    Tensor *in_d = tensor_full(SHAPE(2), 4);
+    int64_t alive = weft_counters().tensors;
+    scope_close(b);
+    scope_close(a);
+    scope_close((Scope){0});
+    CHECK_EQUAL(weft_counters().tensors, alive);
+    CHECK_CLOSE(tensor_get(in_c, AT(1)), 3, 0);
+    CHECK_CLOSE(tensor_get(in_d, AT(1)), 4, 0);
+    scope_close(d);
+    CHECK_EQUAL(weft_counters().tensors, alive - 1);
+    CHECK_CLOSE(tensor_get(in_c, AT(1)), 3, 0);
+    scope_close(c);
+    CHECK_EQUAL(weft_counters().tensors, alive - 2);
+}
+
 TEST(scope_return_hands_over)
 {
     WeftCounters before = weft_counters();
