@@ -1,4 +1,4 @@
-/* The tensor: making, reading and writing, scopes and references, errors, counters, printing. */
+/* The tensor: making, reading and writing, scopes and references, errors, counters. */
 #include "tensor/tensor.h"
 
 #include <pthread.h>
@@ -417,46 +417,4 @@ TEST(isa_is_the_first_table)
     }
     weft_kernels_use(NULL);
     if (!getenv("WEFT_ISA")) CHECK_TEXT(weft_isa(), tables[0]->isa);
-}
-
-/* ---- Printing ---- */
-
-/* What tensor_print writes, in a buffer of the caller. */
-static void printed(const Tensor *t, char text[2000])
-{
-    FILE *file = tmpfile();
-    CHECK(file);
-    CHECK(tensor_print(file, t));
-    rewind(file);
-    size_t length = fread(text, 1, 1999, file);
-    text[length] = '\0';
-    fclose(file);
-}
-
-TEST(print_nests_brackets_as_numpy)
-{
-    char text[2000];
-    Real values[] = {0, 1, -2, (Real)3.25, 4, 5, 6, 7};
-    printed(tensor_from(SHAPE(2, 2, 2), values), text);
-    CHECK_TEXT(text, "[[[ 0.0000  1.0000]\n  [-2.0000  3.2500]]\n\n [[ 4.0000  5.0000]\n  [ 6.0000  7.0000]]]\n");
-    printed(tensor_from(SHAPE(3), values), text);
-    CHECK_TEXT(text, "[ 0.0000  1.0000 -2.0000]\n");
-    printed(tensor_full(SCALAR, 2), text);
-    CHECK_TEXT(text, "2.0000\n");
-    printed(op_to_lanes(tensor_from(SHAPE(2, 1, 2), values)), text);
-    CHECK_TEXT(text, "[[[ 0.0000  1.0000]]\n\n [[-2.0000  3.2500]]]\n");
-}
-
-TEST(print_shortens_large_tensors_and_shows_nan)
-{
-    char text[2000];
-    printed(tensor_zeros(SHAPE(2000)), text);
-    CHECK_TEXT(text, "[0.0000 0.0000 0.0000 ... 0.0000 0.0000 0.0000]\n");
-    printed(tensor_zeros(SHAPE(500, 3)), text);
-    CHECK_TEXT(text, "[[0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]\n ...\n"
-                     " [0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]\n [0.0000 0.0000 0.0000]]\n");
-    printed(tensor_from(SHAPE(3), (Real[]){(Real)NAN, (Real)-INFINITY, 1}), text);
-    CHECK_TEXT(text, "[   nan   -inf 1.0000]\n");
-    printed(tensor_from(SHAPE(2), (Real[]){(Real)1.5e9, 1}), text);
-    CHECK_TEXT(text, "[1.5000e+09 1.0000e+00]\n");
 }
