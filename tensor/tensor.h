@@ -113,8 +113,10 @@ Tensor *tensor_detach(const Tensor *t);
 
 /* ---- Looking ---- */
 
-/* Prints as NumPy does: nested brackets, at most 1000 elements in full, else the first and last 3 of a dimension.
- * False if a write to the file failed. */
+/* Prints what print(array) of NumPy 1.24 does with its default options, and flushes the file: the fewest digits that
+ * identify each Real but at most 8 decimals, in columns; all with an exponent if the largest magnitude is 1e8 or more,
+ * the smallest beside 0 below 1e-4, or their ratio above 1000; lines of at most 75 columns; at most 1000 elements in
+ * full, else the first and last 3 of a dimension. False if a write to the file failed. */
 bool tensor_print(FILE *file, const Tensor *t);
 
 /* ---- The process ---- */
