@@ -72,12 +72,20 @@ TrainerOptions trainer_options_default(const TrainerApp *app)
 
 /* ---- Parsing ---- */
 
+/* Whether the text is written with these characters only: what strtod reads beyond them (spaces, 0x10, nan) is more
+ * likely a mistake than a wish. */
+static bool is_written_with(const char *text, const char *characters)
+{
+    return text[0] != '\0' && text[strspn(text, characters)] == '\0';
+}
+
 static bool parse_count(const Option *option, const char *text, int64_t *result)
 {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || (double)value < option->low || (double)value > option->high) {
+    if (!is_written_with(text, "+-0123456789") || *end != '\0' || errno != 0 || (double)value < option->low ||
+        (double)value > option->high) {
         return weft_fail("--%s takes a whole number from %.0f to %.0f, not '%s'", option->name, option->low,
                          option->high, text);
     }
@@ -89,7 +97,7 @@ static bool parse_number(const Option *option, const char *text, double *result)
 {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end != '\0' || !(value >= option->low && value < option->high)) {
+    if (!is_written_with(text, "+-.0123456789eE") || *end != '\0' || !(value >= option->low && value < option->high)) {
         return weft_fail("--%s takes a number from %g to below %g, not '%s'", option->name, option->low, option->high,
                          text);
     }

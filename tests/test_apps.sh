@@ -80,8 +80,8 @@ usage_error --lr --lr
 usage_error --lr --lr --quiet
 usage_error --quiet --quiet=yes
 usage_error --data --data=
-for bad in abc 1x nan inf -0.1 1e9 ''; do usage_error --lr --lr "$bad"; done
-for bad in 0 -1 1.5 ten 99999999999999999999 ''; do usage_error --epochs "--epochs=$bad"; done
+for bad in abc 1x nan inf -0.1 1e9 0x10 ' 1' 1e+-1 ''; do usage_error --lr --lr "$bad"; done
+for bad in 0 -1 1.5 ten ' 3' 0x3 99999999999999999999 ''; do usage_error --epochs "--epochs=$bad"; done
 for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 weight-decay=-1; do
     usage_error "--${bad%=*}" "--$bad"
 done
