@@ -51,8 +51,8 @@ Tensor *tensor_zeros(Shape shape);
 Tensor *tensor_full(Shape shape, double value);
 /* Copies tensor_count values, row-major, from an array of exactly that many. */
 Tensor *tensor_from(Shape shape, const Real *values);
-/* Element i (row-major) is number i of the key's sequence, uniform in [low, high), rounded to Real and so high itself at
- * times, or normal with the given mean and standard deviation: the same on every machine. */
+/* Element i (row-major) is number i of the key's sequence, uniform in [low, high) before it is rounded to Real, or
+ * normal with the given mean and standard deviation: the same on every machine. */
 Tensor *tensor_uniform(Shape shape, double low, double high, RandomKey key);
 Tensor *tensor_normal(Shape shape, double mean, double deviation, RandomKey key);
 
