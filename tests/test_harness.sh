@@ -15,7 +15,7 @@ TEST(bad_no_error) { CHECK_ERROR("anything"); }
 TEST(bad_other_error) { weft_fail("this"); CHECK_ERROR("that"); }
 TEST(bad_error_left) { weft_fail("left behind"); }
 TEST(bad_leak) { tensor_retain(tensor_zeros(SHAPE(3))); }
-TEST(bad_crash) { raise(SIGSEGV); }
+TEST(bad_crash) { signal(SIGSEGV, SIG_DFL); raise(SIGSEGV); }
 TEST(bad_exit) { _exit(3); }
 TEST(bad_hang) { for (;;) pause(); }
 TEST(skipped) { SKIP("for a reason"); }
