@@ -7,7 +7,13 @@
 
 #include "tensor/file.h"
 
-typedef enum ValueKind { VALUE_NONE, VALUE_COUNT, VALUE_NUMBER, VALUE_TEXT, VALUE_SCHEDULE } ValueKind;
+typedef enum ValueKind {
+    VALUE_NONE,
+    VALUE_COUNT,
+    VALUE_NUMBER,
+    VALUE_TEXT,
+    VALUE_SCHEDULE
+} ValueKind;
 
 typedef struct Option {
     const char *group;  /* what help writes before the first option of a group */
@@ -16,37 +22,40 @@ typedef struct Option {
     ValueKind kind;
     size_t offset;      /* in TrainerOptions */
     double low, high;   /* a count is in [low, high], a number in [low, high) */
-    const char *help;   /* NULL: it stands in the usage line instead */
+    const char *help;   /* NULL: it shares the line of the next option, whose help is of both */
 } Option;
 
 #define MAX_COUNT 1e9
 #define MAX_SEED 9007199254740992.0 /* 2^53: up to here a double, which ranges are, holds every whole number */
+enum { HELP_TEXT = 128 };
 #define IN(member) offsetof(TrainerOptions, member)
 
+/* A help text makes a line of --help, which must fit a screen: 24 lines of 80 columns with the name, the usage and the
+ * next prompt. */
 static const Option OPTIONS[] = {
-    {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the four MNIST files"},
-    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, "train on the first N images"},
-    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "test on the last N training images instead"},
-    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, "train on the images as they are"},
-    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "train in the order of the file"},
-    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, "times through the training images"},
-    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "images in a step"},
-    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; of onecycle the highest"},
+    {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the MNIST files"},
+    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, NULL},
+    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "train on the first N; test on the last N"},
+    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, NULL},
+    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "images as they are; in the file's order"},
+    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, NULL},
+    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "passes; images in a step"},
+    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle"},
+    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; onecycle's peak"},
     {"", "momentum", "X", VALUE_NUMBER, IN(momentum), 0, 1, "if given, onecycle leaves it alone"},
     {"", "weight-decay", "X", VALUE_NUMBER, IN(weight_decay), 0, 1000, "L2 penalty"},
-    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle"},
-    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, in networks that have it"},
-    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "of weights, order, augmentation, dropout"},
+    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, if there is dropout"},
+    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "weights, order, augmentation, dropout"},
     {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation"},
     {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it"},
-    {"Files", "load", "FILE", VALUE_TEXT, IN(load), 0, 0, "begin with these weights (safetensors)"},
-    {"", "save", "FILE", VALUE_TEXT, IN(save), 0, 0, "write the weights at the end"},
-    {"", "log", "FILE", VALUE_TEXT, IN(log), 0, 0, "write a row of csv after each epoch"},
-    {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, "test the weights of --load"},
-    {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "show the layers"},
-    {"Output", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, "only the last line"},
+    {"Files", "load", "FILE", VALUE_TEXT, IN(load), 0, 0, NULL},
+    {"", "save", "FILE", VALUE_TEXT, IN(save), 0, 0, "weights to begin with; write at the end"},
+    {"", "log", "FILE", VALUE_TEXT, IN(log), 0, 0, "csv, a row after each epoch"},
+    {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
+    {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
+    {"Output", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL},
     {"", "help", NULL, VALUE_NONE, IN(help), 0, 0, NULL},
-    {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, NULL},
+    {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, "only the last line; this; the version"},
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 _Static_assert(OPTION_COUNT <= 64, "TrainerOptions.given has a bit for each option");
@@ -197,28 +206,43 @@ bool trainer_options_given(const TrainerOptions *options, const char *name)
 
 /* ---- Help ---- */
 
-/* " [0.05]", or nothing where the option is off unless given. */
-static void print_default(FILE *file, const Option *option, const TrainerOptions *defaults)
+/* "0.05", or "" where the option is off unless given. */
+static char *default_text(const Option *option, const TrainerOptions *defaults, char text[HELP_TEXT])
 {
     const void *member = (const char *)defaults + option->offset;
     int64_t count = option->kind == VALUE_COUNT ? *(const int64_t *)member : 0;
-    const char *text = option->kind == VALUE_TEXT ? *(const char *const *)member : NULL;
-    if (option->kind == VALUE_COUNT && (double)count >= option->low) fprintf(file, " [%lld]", (long long)count);
-    if (option->kind == VALUE_NUMBER) fprintf(file, " [%g]", *(const double *)member);
-    if (option->kind == VALUE_SCHEDULE) fprintf(file, " [%s]", SCHEDULES[*(const ScheduleKind *)member]);
-    if (text) fprintf(file, " [%s]", text);
+    const char *name = option->kind == VALUE_TEXT ? *(const char *const *)member : NULL;
+    text[0] = '\0';
+    if (option->kind == VALUE_COUNT && (double)count >= option->low) snprintf(text, HELP_TEXT, "%lld", (long long)count);
+    if (option->kind == VALUE_NUMBER) snprintf(text, HELP_TEXT, "%g", *(const double *)member);
+    if (option->kind == VALUE_SCHEDULE) name = SCHEDULES[*(const ScheduleKind *)member];
+    if (name) snprintf(text, HELP_TEXT, "%s", name);
+    return text;
+}
+
+/* Writes the line of the options up to the next one that has a help text, which is returned. */
+static const Option *print_line(FILE *file, const Option *option, const TrainerOptions *defaults)
+{
+    char names[HELP_TEXT] = "", values[HELP_TEXT] = "", value[HELP_TEXT];
+    const char *group = option->group;
+    for (;; option++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "--%s%s%s%s", option->name, option->value ? " " : "",
+                 option->value ? option->value : "", option->help ? "" : ", ");
+        if (*default_text(option, defaults, value)) {
+            used = strlen(values);
+            snprintf(values + used, sizeof values - used, "%s%s", used > 0 ? ", " : " [", value);
+        }
+        if (option->help) break;
+    }
+    fprintf(file, "%-10s%-28s%s%s%s\n", group, names, option->help, values, *values ? "]" : "");
+    return option;
 }
 
 void trainer_options_help(FILE *file, const TrainerApp *app, const TrainerOptions *defaults)
 {
-    fprintf(file, "%s: %s\nusage: %s [OPTION]...    --lr 0.1 or --lr=0.1; also --help, --version\n", app->name,
+    fprintf(file, "%s: %s\nusage: %s [OPTION]...    --lr 0.1 or --lr=0.1\n", app->name,
             app->about ? app->about : "trains a network", app->name);
-    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
-        if (option->help == NULL) continue;
-        char name[32];
-        snprintf(name, sizeof name, "--%s %s", option->name, option->value ? option->value : "");
-        fprintf(file, "%-10s%-19s%s", option->group, name, option->help);
-        print_default(file, option, defaults);
-        fprintf(file, "\n");
-    }
+    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++)
+        option = print_line(file, option, defaults);
 }

@@ -58,7 +58,7 @@ quick="--data $data --epochs 2 --batch-size 32"
 
 for app in "$tiny" "$cnn"; do
     run 0 "$app" --help
-    check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 24 { exit 1 }' "$work/out"
+    check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 23 { exit 1 }' "$work/out"
     for option in data epochs batch-size lr momentum weight-decay schedule dropout no-augment no-shuffle limit \
                   validate seed runs threads load save eval summary log quiet help version; do
         shows "--$option"
@@ -67,7 +67,7 @@ for app in "$tiny" "$cnn"; do
     shows '[0-9]+\.[0-9]+\.[0-9]+'
 done
 run 0 "$tiny" --help
-shows '--epochs N .*\[20\]'
+shows '--epochs N, --batch-size N .*\[20, 64\]'
 shows '--schedule NAME .*\[onecycle\]'
 
 # usage_error TEXT ARGUMENT...: status 2, one line that says TEXT and how to get help.
