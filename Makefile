@@ -40,7 +40,8 @@ DEFINES := -D_POSIX_C_SOURCE=200809L $(if $(filter double,$(PRECISION)),-DWEFT_D
 THREADS := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
 
 CPPFLAGS_ALL := -I. $(DEFINES) $(CPPFLAGS)
-CFLAGS_ALL   := -std=c11 $(WARNINGS) $(NUMBERS) $(THREADS) $(OPTIMISE_$(MODE)) -fPIC $(CFLAGS)
+CFLAGS_ALL   := -std=c11 $(WARNINGS) $(NUMBERS) $(THREADS) $(OPTIMISE_$(MODE)) -fPIC \
+                -fvisibility=hidden $(CFLAGS)
 LDFLAGS_ALL  := $(THREADS) $(filter -fsanitize=%,$(OPTIMISE_$(MODE))) $(LDFLAGS)
 LIBS         := -lm
 
@@ -113,6 +114,58 @@ $(INCLUDE)/%.h: %.h
 $(INCLUDE)/weft.h: Makefile
 	@mkdir -p $(@D)
 	@{ echo '/* All of Weft. */'; for h in $(PUBLIC_HEADERS); do echo "#include <weft/$$h>"; done; } > $@
+
+# ---- Installing: float and double can be side by side, with the same headers ----
+
+PREFIX       ?= /usr/local
+INCLUDEDIR   ?= $(PREFIX)/include
+LIBDIR       ?= $(PREFIX)/lib
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+INSTALL      ?= install
+
+NAME       := weft$(if $(filter double,$(PRECISION)),-double)
+OTHER_NAME := weft$(if $(filter float,$(PRECISION)),-double)
+VERSION    := $(shell sed -n 's/^\#define WEFT_VERSION "\(.*\)"/\1/p' tensor/tensor.h)
+# Before 1.0 a minor version may change the interface.
+SONAME     := lib$(NAME).so.$(basename $(VERSION))
+SHARED     := $(BUILD)/lib$(NAME).so.$(VERSION)
+
+$(SHARED): $(LIBRARY_OBJECTS)
+	$(CC) -shared -Wl,-soname,$(SONAME) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+define PKG_CONFIG_FILE
+prefix=$(PREFIX)
+includedir=$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)
+libdir=$(LIBDIR:$(PREFIX)/%=$${prefix}/%)
+
+Name: $(NAME)
+Description: A minimal tensor framework in plain C, in $(PRECISION) precision
+Version: $(VERSION)
+Cflags: -I$${includedir}$(if $(filter double,$(PRECISION)), -DWEFT_DOUBLE)
+Libs: -L$${libdir} -l$(NAME)
+Libs.private: $(strip $(THREADS) $(LIBS))
+endef
+export PKG_CONFIG_FILE
+
+.PHONY: shared install uninstall
+shared: $(SHARED)
+
+install: lib shared ## install into PREFIX (/usr/local), below DESTDIR: libraries, headers, pkg-config file
+	cd $(INCLUDE) && for header in $(STAGED_HEADERS:$(INCLUDE)/%=%); do \
+	    folder="$(DESTDIR)$(INCLUDEDIR)/weft/$$(dirname $$header)"; \
+	    $(INSTALL) -d "$$folder" && $(INSTALL) -m 644 $$header "$$folder" || exit 1; \
+	done
+	$(INSTALL) -d "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PKGCONFIGDIR)"
+	$(INSTALL) -m 644 $(BUILD)/libweft.a "$(DESTDIR)$(LIBDIR)/lib$(NAME).a"
+	$(INSTALL) -m 755 $(SHARED) "$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))"
+	ln -sf $(notdir $(SHARED)) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(LIBDIR)/lib$(NAME).so"
+	printf '%s\n' "$$PKG_CONFIG_FILE" > "$(DESTDIR)$(PKGCONFIGDIR)/$(NAME).pc"
+
+uninstall: ## remove what install put there; the headers stay while the other precision is installed
+	cd "$(DESTDIR)$(LIBDIR)" && rm -f lib$(NAME).a $(notdir $(SHARED)) $(SONAME) lib$(NAME).so
+	rm -f "$(DESTDIR)$(PKGCONFIGDIR)/$(NAME).pc"
+	[ -e "$(DESTDIR)$(PKGCONFIGDIR)/$(OTHER_NAME).pc" ] || rm -rf "$(DESTDIR)$(INCLUDEDIR)/weft"
 
 # ---- Tests and training ----
 

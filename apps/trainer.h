@@ -22,9 +22,7 @@
 #include "nn/nn.h"
 #include "optim/optim.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* The loss of a batch: op_nll_loss, say. */
 typedef Tensor *Criterion(Tensor *output, Tensor *labels);
@@ -106,7 +104,5 @@ typedef struct TrainerApp {
  * it runs. Returns the exit status: 0 done, 1 failed with one line on standard error, 2 usage, 130 interrupted. */
 int trainer_main(int argc, char **argv, const TrainerApp *app);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -10,9 +10,7 @@
 #include "tensor/scope.h"
 #include "tensor/tensor.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* ---- Using it ---- */
 
@@ -89,7 +87,5 @@ const Node *tensor_node(const Tensor *t);
 typedef Real TensorMap(const Real *values, const void *context);
 Tensor *tensor_map(TensorMap *f, Tensor *const *inputs, int input_count, const void *context);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

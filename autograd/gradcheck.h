@@ -4,9 +4,7 @@
 
 #include "autograd/autograd.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* The function to check: any expression of ops over the inputs, of any shape. It must compute the same each time
  * (dropout with its key fixed) and is called many times. */
@@ -35,7 +33,5 @@ typedef struct GradcheckOptions {
 #define gradcheck(...) gradcheck_with((GradcheckOptions){__VA_ARGS__, .end = 0})
 bool gradcheck_with(GradcheckOptions options) WEFT_CHECKED;
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -11,9 +11,7 @@
 
 #include "autograd/autograd.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* ---- Elementwise, two tensors. Shapes broadcast as in NumPy: aligned at the last dimension, 1 stretches. ---- */
 Tensor *op_add(Tensor *a, Tensor *b);
@@ -143,7 +141,5 @@ Tensor *op_argmax(Tensor *x, int dimension); /* index of the first maximum, as a
 /* How many rows of scores [N, C] have their first maximum at the label. -1 with an error. */
 int64_t op_count_correct(Tensor *scores, Tensor *labels);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

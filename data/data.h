@@ -4,9 +4,7 @@
 
 #include "tensor/tensor.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* ---- Data sets ---- */
 
@@ -93,7 +91,5 @@ void loader_set_epoch(Loader *loader, int64_t epoch);
 int64_t loader_count(const Loader *loader);   /* images in an epoch */
 int64_t loader_batches(const Loader *loader); /* batches in an epoch */
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -29,9 +29,7 @@
 #include "autograd/ops.h"
 #include "tensor/list.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 typedef struct Module Module;
 
@@ -208,7 +206,5 @@ Tensor *nn_add_uniform(Module *module, const char *name, Shape shape, double bou
 /* A fresh stream of random numbers, the next of the thread's seed. */
 RandomKey nn_next_key(void);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

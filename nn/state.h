@@ -5,9 +5,7 @@
 
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* Writes all parameters and buffers: as F32 (F64 in the double build), num_batches_tracked as I64. The file is written
  * under a temporary name, synced and renamed: either the old file or the whole new one is there.
@@ -18,7 +16,5 @@ bool nn_save(const Module *module, const char *path) WEFT_CHECKED;
  * shape, and no other; anything that does not fit is named, and then the module is unchanged. */
 bool nn_load(Module *module, const char *path) WEFT_CHECKED;
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -4,9 +4,7 @@
 
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* Runs the module once in evaluation mode on zeros of `input` (a whole batch, [1, 1, 28, 28], say) and prints a row for
  * each layer called, in order: a module with children of its own is not a row, what it calls is, and what is called
@@ -22,7 +20,5 @@ extern "C" {
  * the file does. */
 bool nn_summary(Module *module, Shape input, FILE *file) WEFT_CHECKED;
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

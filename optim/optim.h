@@ -5,9 +5,7 @@
 
 #include "tensor/list.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 typedef struct Optimizer Optimizer;
 
@@ -79,7 +77,5 @@ double schedule_momentum(const Schedule *schedule, int64_t step, double momentum
 /* Sets both in the optimizer for that step. False with an error, nothing set, if the schedule is out of range. */
 bool schedule_apply(const Schedule *schedule, Optimizer *optimizer, int64_t step) WEFT_CHECKED;
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -8,9 +8,9 @@
 
 #include <stdbool.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "tensor/real.h"
+
+WEFT_PUBLIC_BEGIN
 
 /* The message of the first failure since the last clear, without a newline, or NULL if there was none.
  * The text belongs to the library and is valid until the next call of weft_fail or weft_error_clear. */
@@ -26,7 +26,5 @@ void *weft_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Marks functions whose false must not be ignored. */
 #define WEFT_CHECKED __attribute__((warn_unused_result))
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -9,9 +9,7 @@
 
 #include "tensor/tensor.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 typedef struct TensorList {
     Tensor **items;
@@ -24,7 +22,5 @@ bool tensor_list_add(TensorList *list, Tensor *t) WEFT_CHECKED;
 /* Releases all tensors and the array; the list is empty and usable again. */
 void tensor_list_free(TensorList *list);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "tensor/real.h"
+
+WEFT_PUBLIC_BEGIN
 
 typedef struct RandomKey {
     uint64_t seed;
@@ -34,7 +34,5 @@ uint64_t random_below(RandomKey key, uint64_t index, uint64_t n);
 /* A random order of 0, ..., n - 1 (Fisher and Yates). Nothing if n is not positive. */
 void random_permutation(RandomKey key, int64_t n, int64_t *order);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

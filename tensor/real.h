@@ -15,16 +15,22 @@ typedef float Real;
 #define WEFT_PRECISION_SYMBOL weft_library_is_built_for_float
 #endif
 
+/* Around the declarations of a public header: they have C's linkage in C++, too, and are all that the shared library
+ * shows. */
 #ifdef __cplusplus
-extern "C" {
+#define WEFT_PUBLIC_BEGIN _Pragma("GCC visibility push(default)") extern "C" {
+#define WEFT_PUBLIC_END } _Pragma("GCC visibility pop")
+#else
+#define WEFT_PUBLIC_BEGIN _Pragma("GCC visibility push(default)")
+#define WEFT_PUBLIC_END _Pragma("GCC visibility pop")
 #endif
+
+WEFT_PUBLIC_BEGIN
 
 extern const char WEFT_PRECISION_SYMBOL;
 static const char *const weft_precision_check __attribute__((used)) = &WEFT_PRECISION_SYMBOL;
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 
 /* Samples that are computed together, one in each SIMD lane. */
 enum { WEFT_LANES = 16 };

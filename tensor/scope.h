@@ -12,9 +12,7 @@
 
 #include "tensor/tensor.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 typedef struct Scope {
     int64_t first;  /* where the thread's stack of owned tensors stood */
@@ -37,7 +35,5 @@ Tensor *scope_return(Scope scope, Tensor *t);
  * an error, the reference dropped, if no scope is open or there is no memory. */
 Tensor *scope_adopt(Tensor *t);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

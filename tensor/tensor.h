@@ -21,9 +21,7 @@
 #include "tensor/random.h"
 #include "tensor/real.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 typedef struct Tensor Tensor;
 
@@ -144,7 +142,5 @@ const char *weft_isa(void);
 
 #define WEFT_VERSION "0.1.0"
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -105,7 +105,11 @@ done
 # ---- What a screen holds ----
 
 # shellcheck disable=SC2046,SC2086
-long_lines() { ! grep -nE '.{121}' $sources tests/*.[ch] tests/*/*.c Makefile $(find $folders tests -name '*.sh'); }
+long_lines()
+{
+    ! grep -nE '.{121}' $sources tests/*.[ch] tests/*/*.c Makefile .ci/run \
+        $(find $folders tests -name '*.sh' -o -name '*.awk' -o -name '*.cc')
+}
 check "lines are at most 120 columns" long_lines
 long_functions()
 {
