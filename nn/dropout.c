@@ -3,19 +3,20 @@
 typedef struct Dropout {
     Module base;
     double p;
-    RandomKey key; /* its epoch counts the calls */
+    RandomKey key; /* of the first call */
 } Dropout;
 
 double nn_dropout_next(const Module *self, RandomKey *key)
 {
     const Dropout *dropout = (const Dropout *)self;
     *key = dropout->key;
+    key->epoch = self->draws;
     return self->training ? dropout->p : 0;
 }
 
 void nn_dropout_happened(Module *self)
 {
-    ((Dropout *)self)->key.epoch++;
+    self->draws++;
 }
 
 static Tensor *dropout_forward(Module *self, Tensor *x)

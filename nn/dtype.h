@@ -15,6 +15,9 @@ struct Dtype {
     bool (*decode)(const Dtype *dtype, const unsigned char *bytes, Real *value);
 };
 
+/* Bytes of the largest. */
+enum { DTYPE_LARGEST = 8 };
+
 /* By its name in a file: "F32". NULL if it is none of F64, F32, F16, BF16 and the integers of 8 to 64 bits. */
 const Dtype *dtype_find(const char *name);
 /* Converts one number. False if a Real cannot hold it: an integer that would be rounded, or a number that would become

@@ -1,16 +1,55 @@
-/* Walking the parameters and buffers of a tree by their full names. */
+/* Modules, parameters and buffers of a tree by their full names. */
+#include <stdio.h>
 #include <string.h>
 
 #include "nn/nn.h"
 #include "tensor/memory.h"
 
-/* Where the walk is: the path is that of the module, "features.conv1." */
-typedef struct Walk {
-    NamedTensors *result;
-    const NamedTensors *(*list)(const Module *module);
-    char *path;
-    int64_t path_length, path_capacity;
-} Walk;
+/* ---- Modules ---- */
+
+/* "features.conv1", or the name alone where the prefix is empty; to be freed. */
+static char *join(const char *prefix, const char *name)
+{
+    size_t length = strlen(prefix), room = length + strlen(name) + 2;
+    char *joined = weft_alloc((int64_t)room, 1);
+    if (joined) snprintf(joined, room, "%s%s%s", prefix, length ? "." : "", name);
+    return joined;
+}
+
+/* Consumes the name, which is NULL if memory was short. */
+static bool walk(NamedModules *result, char *name, Module *module)
+{
+    if (!name || !weft_grow(&result->items, &result->capacity, result->count + 1, sizeof(NamedChild))) {
+        weft_free(name);
+        return false;
+    }
+    result->items[result->count++] = (NamedChild){name, module};
+    for (int64_t i = 0; i < module->child_count; i++) {
+        const NamedChild *child = &module->children[i];
+        if (!walk(result, join(name, child->name), child->module)) return false;
+    }
+    return true;
+}
+
+NamedModules nn_named_modules(Module *module)
+{
+    NamedModules result = {0};
+    if (!module) weft_fail("nn: the modules, parameters or buffers of a NULL module are wanted");
+    if (module && walk(&result, weft_strdup(""), module)) return result;
+    nn_named_modules_free(&result);
+    result.count = -1;
+    return result;
+}
+
+void nn_named_modules_free(NamedModules *named)
+{
+    if (!named) return;
+    for (int64_t i = 0; i < named->count; i++) weft_free(named->items[i].name);
+    weft_free(named->items);
+    *named = (NamedModules){0};
+}
+
+/* ---- Tensors ---- */
 
 static const NamedTensors *parameters_of(const Module *module)
 {
@@ -22,46 +61,25 @@ static const NamedTensors *buffers_of(const Module *module)
     return &module->buffers;
 }
 
-static bool append(Walk *walk, const NamedTensor *named)
+static bool append(NamedTensors *result, const char *module, const NamedTensor *named)
 {
-    NamedTensors *result = walk->result;
-    size_t length = strlen(named->name), prefix = (size_t)walk->path_length;
     if (!weft_grow(&result->items, &result->capacity, result->count + 1, sizeof(NamedTensor))) return false;
-    char *name = weft_alloc((int64_t)(prefix + length + 1), 1);
+    char *name = join(module, named->name);
     if (!name) return false;
-    if (prefix) memcpy(name, walk->path, prefix);
-    memcpy(name + prefix, named->name, length + 1);
     result->items[result->count++] = (NamedTensor){name, named->tensor, named->counter};
-    return true;
-}
-
-static bool walk_module(Walk *walk, const Module *module)
-{
-    const NamedTensors *list = walk->list(module);
-    for (int64_t i = 0; i < list->count; i++) {
-        if (!append(walk, &list->items[i])) return false;
-    }
-    int64_t length = walk->path_length;
-    for (int64_t i = 0; i < module->child_count; i++) {
-        const NamedChild *child = &module->children[i];
-        int64_t added = (int64_t)strlen(child->name);
-        if (!weft_grow(&walk->path, &walk->path_capacity, length + added + 1, 1)) return false;
-        memcpy(walk->path + length, child->name, (size_t)added);
-        walk->path[length + added] = '.';
-        walk->path_length = length + added + 1;
-        if (!walk_module(walk, child->module)) return false;
-    }
-    walk->path_length = length;
     return true;
 }
 
 static NamedTensors collect(const Module *module, const NamedTensors *(*list)(const Module *module))
 {
     NamedTensors result = {0};
-    Walk walk = {.result = &result, .list = list};
-    if (!module) weft_fail("nn: parameters or buffers of a NULL module are wanted");
-    bool ok = module && walk_module(&walk, module);
-    weft_free(walk.path);
+    NamedModules modules = nn_named_modules((Module *)module); /* to look at */
+    bool ok = modules.count >= 0;
+    for (int64_t m = 0; m < modules.count && ok; m++) {
+        const NamedTensors *own = list(modules.items[m].module);
+        for (int64_t i = 0; i < own->count && ok; i++) ok = append(&result, modules.items[m].name, &own->items[i]);
+    }
+    nn_named_modules_free(&modules);
     if (!ok) {
         nn_named_free(&result);
         result.count = -1;

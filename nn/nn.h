@@ -38,6 +38,10 @@ typedef struct NamedChild {
     char *name;
     Module *module;
 } NamedChild;
+typedef struct NamedModules {
+    NamedChild *items;
+    int64_t count, capacity;
+} NamedModules;
 typedef struct NamedTensor {
     char *name;
     Tensor *tensor;
@@ -59,6 +63,8 @@ struct Module {
     NamedTensors buffers;                          /* saved with the weights, not trained: running statistics */
     Module *parent;
     bool training;                                 /* true when made */
+    uint32_t draws;                                /* how often it drew random numbers: checkpoints keep it, so a layer
+                                                      of your own that counts here resumes where it was */
     bool failed;                                   /* a child or parameter could not be made: nn_ready frees all */
 };
 
@@ -83,6 +89,10 @@ void nn_seed(uint64_t seed);
 NamedTensors nn_named_parameters(const Module *module);
 NamedTensors nn_named_buffers(const Module *module);
 void nn_named_free(NamedTensors *named);
+/* The module itself, named "", and all below it with full names, in the same order. The modules are borrowed. Free the
+ * result with nn_named_modules_free; count is -1, with an error, if the module is NULL or memory is short. */
+NamedModules nn_named_modules(Module *module);
+void nn_named_modules_free(NamedModules *named);
 /* Appends all parameters to a list, as optimizers take it. False with an error, the list as it was, if the module or
  * the list is NULL or memory is short. */
 bool nn_parameters(const Module *module, TensorList *list) WEFT_CHECKED;

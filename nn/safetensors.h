@@ -9,6 +9,22 @@
 #include "nn/nn.h"
 #include "tensor/file.h"
 
+/* The metadata: texts by name. Zero-initialised it is empty. */
+typedef struct SafetensorsText {
+    char *name, *text;
+} SafetensorsText;
+typedef struct SafetensorsMetadata {
+    SafetensorsText *items;
+    int64_t count, capacity;
+} SafetensorsMetadata;
+
+/* Adds a text, printf-style. False with an error when memory is short. */
+bool safetensors_put_text(SafetensorsMetadata *metadata, const char *name, const char *format, ...) WEFT_CHECKED
+    __attribute__((format(printf, 3, 4)));
+/* The first text of that name, or NULL. */
+const char *safetensors_text(const SafetensorsMetadata *metadata, const char *name);
+void safetensors_metadata_free(SafetensorsMetadata *metadata);
+
 /* ---- Reading ---- */
 
 typedef struct SafetensorsEntry {
@@ -20,34 +36,42 @@ typedef struct SafetensorsEntry {
 } SafetensorsEntry;
 
 typedef struct Safetensors {
-    FileReader file;
-    int64_t values; /* where they start in the file */
+    const char *path;     /* borrowed */
+    unsigned char *bytes; /* the whole file: what is checked is what is used, whatever becomes of the file meanwhile */
+    int64_t size;
+    int64_t values;       /* where they start */
+    int64_t checksum;     /* where its digits are; 0: the file has none */
+    SafetensorsMetadata metadata;
     SafetensorsEntry *entries; /* by name */
     int64_t count, capacity;
 } Safetensors;
 
-/* Opens the file and reads its header. False with an error, and nothing to close, unless everything about it is right:
- * the length, the JSON, dtypes, ranks, that names differ, that each tensor has the bytes that its shape takes, and that
- * the tensors fill the file without gap or overlap. A size that the file cannot have costs no memory. */
-bool safetensors_open(Safetensors *file, const char *path) WEFT_CHECKED;
+/* Reads the file. False with an error, and nothing to close, unless everything about it is right: the length, the JSON,
+ * the checksum if there is one, dtypes, ranks, that names differ, that each tensor has the bytes that its shape takes,
+ * and that the tensors fill the file without gap or overlap. A size that the file cannot have costs no memory, nor does
+ * a file with more than `most_values` bytes of values. */
+bool safetensors_open(Safetensors *file, const char *path, int64_t most_values) WEFT_CHECKED;
 void safetensors_close(Safetensors *file);
 /* The tensor of that name, or NULL. */
 SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);
-/* Reads all values of a tensor. False with an error if one of them does not fit a Real. */
+/* Converts all values of a tensor. False with an error if one of them does not fit a Real. */
 bool safetensors_read(const Safetensors *file, const SafetensorsEntry *entry, Real *values) WEFT_CHECKED;
 
 /* ---- Writing ---- */
 
-/* Writes the tensors to a new file: counters as I64, all others as Real's own type. False with an error, the earlier
- * file as it was. */
-bool safetensors_write(const char *path, const NamedTensor *tensors, int64_t count) WEFT_CHECKED;
+/* Writes the tensors to a new file, counters as I64, all others as Real's own type; and the metadata, to which it adds
+ * a checksum. False with an error, the earlier file as it was. */
+bool safetensors_write(const char *path, const NamedTensors *tensors, const SafetensorsMetadata *metadata) WEFT_CHECKED;
 
 /* ---- Both ---- */
 
 /* The entry of the header that describes no tensor. */
 #define SAFETENSORS_METADATA "__metadata__"
-/* Values are converted in pieces of so many. */
-enum { SAFETENSORS_PIECE = 4096 };
+/* What the metadata calls the checksum: CRC-64/XZ of the whole file, the checksum's own digits taken as 0, in so many
+ * hexadecimal digits, lower case. */
+#define SAFETENSORS_CHECKSUM "weft.crc64"
+enum { SAFETENSORS_DIGITS = 16 };
+#define SAFETENSORS_NO_DIGITS "0000000000000000"
 
 /* A tensor's name as it may stand in a message of one line: cut, without control characters. Returns text. */
 enum { SAFETENSORS_NAME_TEXT = 80 };

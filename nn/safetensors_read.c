@@ -3,6 +3,8 @@
 
 #include "nn/json.h"
 #include "nn/safetensors.h"
+#include "tensor/crc.h"
+#include "tensor/file.h"
 #include "tensor/memory.h"
 
 /* The header's limit is that of the format's own library. */
@@ -21,7 +23,7 @@ char *safetensors_name_text(const char *name, char text[SAFETENSORS_NAME_TEXT])
 static bool fail(const Safetensors *file, const SafetensorsEntry *entry, const char *reason)
 {
     char name[SAFETENSORS_NAME_TEXT];
-    return weft_fail("%s: tensor \"%s\" %s", file->file.path, safetensors_name_text(entry->name, name), reason);
+    return weft_fail("%s: tensor \"%s\" %s", file->path, safetensors_name_text(entry->name, name), reason);
 }
 
 /* ---- The header's grammar ---- */
@@ -91,17 +93,32 @@ static bool parse_entry(const Safetensors *file, Json *json, SafetensorsEntry *e
     return seen == ALL || fail(file, entry, "lacks its dtype, shape or data_offsets");
 }
 
-/* {"format": "pt", ...}: any strings. */
-static bool parse_metadata(Json *json)
+/* Notes where the digits of the checksum are, which were just parsed; false with an error if there are not just as many
+ * as there should be, none of them escaped. */
+static bool find_checksum(Safetensors *file, const Json *json, const char *digits)
 {
+    const char *end = json->text + json->at - 1; /* the closing quote */
+    bool whole = strlen(digits) == SAFETENSORS_DIGITS &&
+                 memcmp(end - SAFETENSORS_DIGITS, digits, SAFETENSORS_DIGITS) == 0;
+    if (!whole || file->checksum) return nn_json_fail(json, "one checksum of 16 digits before this");
+    file->checksum = LENGTH_BYTES + (end - json->text) - SAFETENSORS_DIGITS;
+    return true;
+}
+
+/* {"format": "pt", ...}: any strings. */
+static bool parse_metadata(Safetensors *file, Json *json)
+{
+    SafetensorsMetadata *metadata = &file->metadata;
     if (!nn_json_expect(json, '{')) return false;
     if (nn_json_accept(json, '}')) return true;
     do {
-        char *key = nn_json_string(json);
-        char *value = key && nn_json_expect(json, ':') ? nn_json_string(json) : NULL;
-        weft_free(key);
-        weft_free(value);
-        if (!value) return false;
+        if (!weft_grow(&metadata->items, &metadata->capacity, metadata->count + 1, sizeof *metadata->items))
+            return false;
+        SafetensorsText *added = &metadata->items[metadata->count++];
+        *added = (SafetensorsText){.name = nn_json_string(json)};
+        if (added->name && nn_json_expect(json, ':')) added->text = nn_json_string(json);
+        if (!added->text) return false;
+        if (strcmp(added->name, SAFETENSORS_CHECKSUM) == 0 && !find_checksum(file, json, added->text)) return false;
     } while (nn_json_accept(json, ','));
     return nn_json_expect(json, '}');
 }
@@ -116,7 +133,7 @@ static bool parse_header(Safetensors *file, Json *json)
         bool metadata = name && strcmp(name, SAFETENSORS_METADATA) == 0;
         bool ok = name && nn_json_expect(json, ':');
         if (ok && metadata) {
-            ok = !metadata_seen ? parse_metadata(json) : nn_json_fail(json, "no second " SAFETENSORS_METADATA);
+            ok = !metadata_seen ? parse_metadata(file, json) : nn_json_fail(json, "no second " SAFETENSORS_METADATA);
             metadata_seen = true;
         } else if (ok) {
             ok = weft_grow(&file->entries, &file->capacity, file->count + 1, sizeof(SafetensorsEntry));
@@ -170,7 +187,7 @@ static int by_name(const void *a, const void *b)
 static bool check_entries(Safetensors *file)
 {
     SafetensorsEntry *entries = file->entries;
-    int64_t end = 0, size = file->file.size - file->values;
+    int64_t end = 0, size = file->size - file->values;
     for (int64_t i = 0; i < file->count; i++) {
         if (!check_size(file, &entries[i])) return false;
     }
@@ -182,7 +199,7 @@ static bool check_entries(Safetensors *file)
         if (end > size) return fail(file, &entries[i], "goes beyond the end of the file");
     }
     if (end != size)
-        return weft_fail("%s: ends with %lld bytes that belong to no tensor", file->file.path, (long long)(size - end));
+        return weft_fail("%s: ends with %lld bytes that belong to no tensor", file->path, (long long)(size - end));
     if (file->count) qsort(entries, (size_t)file->count, sizeof *entries, by_name);
     for (int64_t i = 1; i < file->count; i++) {
         if (by_name(&entries[i - 1], &entries[i]) == 0) return fail(file, &entries[i], "is there twice");
@@ -190,42 +207,67 @@ static bool check_entries(Safetensors *file)
     return true;
 }
 
-static bool read_header(Safetensors *file)
+/* ---- The file ---- */
+
+static bool check_checksum(const Safetensors *file)
 {
-    const char *path = file->file.path;
-    unsigned char prefix[LENGTH_BYTES];
-    if (file->file.size < LENGTH_BYTES)
-        return weft_fail("%s: no safetensors file: has only %lld bytes", path, (long long)file->file.size);
-    if (!weft_file_read(&file->file, 0, prefix, LENGTH_BYTES)) return false;
-    uint64_t length = dtype_get(prefix, LENGTH_BYTES);
-    if (length > LARGEST_HEADER || (int64_t)length > file->file.size - LENGTH_BYTES)
-        return weft_fail("%s: no safetensors file, or cut short: has %lld bytes, its header is to have %llu", path,
-                         (long long)file->file.size, (unsigned long long)length);
-    char *text = weft_alloc((int64_t)length, 1);
-    if (!text) return false;
-    Json json = {.path = path, .text = text, .length = (int64_t)length};
-    file->values = LENGTH_BYTES + (int64_t)length;
-    bool ok = weft_file_read(&file->file, LENGTH_BYTES, text, (int64_t)length) && parse_header(file, &json) &&
-              check_entries(file);
-    weft_free(text);
-    return ok;
+    if (!file->checksum) return true;
+    const unsigned char *digits = file->bytes + file->checksum, *rest = digits + SAFETENSORS_DIGITS;
+    uint64_t crc = weft_crc64(0, file->bytes, file->checksum);
+    crc = weft_crc64(crc, SAFETENSORS_NO_DIGITS, SAFETENSORS_DIGITS);
+    crc = weft_crc64(crc, rest, file->size - file->checksum - SAFETENSORS_DIGITS);
+    char expected[SAFETENSORS_DIGITS + 1];
+    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)crc);
+    if (memcmp(digits, expected, SAFETENSORS_DIGITS) == 0) return true;
+    return weft_fail("%s: damaged: its checksum is %.16s, that of its bytes is %s", file->path, (const char *)digits,
+                     expected);
 }
 
-bool safetensors_open(Safetensors *file, const char *path)
+/* Reads all bytes, once it is clear that they may be wanted. */
+static bool read_bytes(Safetensors *file, const FileReader *reader, int64_t most_values)
 {
-    *file = (Safetensors){0};
-    if (!weft_file_open(&file->file, path)) return false;
-    if (read_header(file)) return true;
-    safetensors_close(file);
-    return false;
+    unsigned char prefix[LENGTH_BYTES];
+    file->size = reader->size;
+    if (file->size < LENGTH_BYTES)
+        return weft_fail("%s: no safetensors file: has only %lld bytes", file->path, (long long)file->size);
+    if (!weft_file_read(reader, 0, prefix, LENGTH_BYTES)) return false;
+    uint64_t length = dtype_get(prefix, LENGTH_BYTES);
+    if (length > LARGEST_HEADER || (int64_t)length > file->size - LENGTH_BYTES)
+        return weft_fail("%s: no safetensors file, or cut short: has %lld bytes, its header is to have %llu",
+                         file->path, (long long)file->size, (unsigned long long)length);
+    file->values = LENGTH_BYTES + (int64_t)length;
+    if (file->size - file->values > most_values)
+        return weft_fail("%s: has %lld bytes of values, the model takes at most %lld", file->path,
+                         (long long)(file->size - file->values), (long long)most_values);
+    file->bytes = weft_alloc(file->size, 1);
+    if (!file->bytes) return false;
+    memcpy(file->bytes, prefix, LENGTH_BYTES);
+    return weft_file_read(reader, LENGTH_BYTES, file->bytes + LENGTH_BYTES, file->size - LENGTH_BYTES);
+}
+
+bool safetensors_open(Safetensors *file, const char *path, int64_t most_values)
+{
+    *file = (Safetensors){.path = path};
+    FileReader reader;
+    if (!weft_file_open(&reader, path)) return false;
+    bool ok = read_bytes(file, &reader, most_values);
+    weft_file_close(&reader);
+    if (ok) {
+        Json json = {.path = path, .text = (const char *)file->bytes + LENGTH_BYTES,
+                     .length = file->values - LENGTH_BYTES};
+        ok = parse_header(file, &json) && check_checksum(file) && check_entries(file);
+    }
+    if (!ok) safetensors_close(file);
+    return ok;
 }
 
 void safetensors_close(Safetensors *file)
 {
     for (int64_t i = 0; i < file->count; i++) weft_free(file->entries[i].name);
     weft_free(file->entries);
-    weft_file_close(&file->file);
-    *file = (Safetensors){.file.descriptor = -1};
+    safetensors_metadata_free(&file->metadata);
+    weft_free(file->bytes);
+    *file = (Safetensors){0};
 }
 
 SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name)
@@ -246,19 +288,14 @@ SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name)
 bool safetensors_read(const Safetensors *file, const SafetensorsEntry *entry, Real *values)
 {
     const Dtype *dtype = entry->dtype;
-    unsigned char piece[SAFETENSORS_PIECE * sizeof(double)];
+    const unsigned char *bytes = file->bytes + file->values + entry->begin;
     int64_t count = (entry->end - entry->begin) / dtype->size;
-    for (int64_t done = 0; done < count; done += SAFETENSORS_PIECE) {
-        int64_t part = count - done < SAFETENSORS_PIECE ? count - done : SAFETENSORS_PIECE;
-        int64_t offset = file->values + entry->begin + done * dtype->size;
-        if (!weft_file_read(&file->file, offset, piece, part * dtype->size)) return false;
-        for (int64_t i = 0; i < part; i++) {
-            if (dtype_decode(dtype, piece + i * dtype->size, &values[done + i])) continue;
-            char reason[SAFETENSORS_NAME_TEXT];
-            snprintf(reason, sizeof reason, "has %s values that do not fit %s: element %lld", dtype->name,
-                     WEFT_PRECISION, (long long)(done + i));
-            return fail(file, entry, reason);
-        }
+    for (int64_t i = 0; i < count; i++) {
+        if (dtype_decode(dtype, bytes + i * dtype->size, &values[i])) continue;
+        char reason[SAFETENSORS_NAME_TEXT];
+        snprintf(reason, sizeof reason, "has %s values that do not fit %s: element %lld", dtype->name, WEFT_PRECISION,
+                 (long long)i);
+        return fail(file, entry, reason);
     }
     return true;
 }

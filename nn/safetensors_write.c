@@ -1,47 +1,32 @@
-#include <stdarg.h>
+#include <errno.h>
 #include <string.h>
 
 #include "nn/safetensors.h"
+#include "tensor/crc.h"
+#include "tensor/file.h"
 #include "tensor/memory.h"
+#include "tensor/text.h"
 
-/* The values start at a multiple of this, so that readers may map the file. */
-enum { ALIGNMENT = 8 };
+/* The values start at a multiple of this, so that readers may map the file; they are converted in pieces. */
+enum { ALIGNMENT = 8, LENGTH_BYTES = 8, PIECE = 4096 };
 
-/* A text that grows. */
-typedef struct Text {
-    char *bytes;
-    int64_t length, capacity;
-} Text;
-
-__attribute__((format(printf, 2, 3))) static bool put(Text *text, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    if (length < 0 || !weft_grow(&text->bytes, &text->capacity, text->length + length + 1, 1)) return false;
-    va_start(arguments, format);
-    vsnprintf(text->bytes + text->length, (size_t)length + 1, format, arguments);
-    va_end(arguments);
-    text->length += length;
-    return true;
-}
+/* ---- The header ---- */
 
 static bool put_string(Text *text, const char *string)
 {
-    bool ok = put(text, "\"");
+    bool ok = weft_text_put(text, "\"");
     for (const char *c = string; *c && ok; c++) {
         if (*c == '"' || *c == '\\')
-            ok = put(text, "\\%c", *c);
+            ok = weft_text_put(text, "\\%c", *c);
         else
-            ok = (unsigned char)*c < ' ' ? put(text, "\\u%04x", (unsigned)*c) : put(text, "%c", *c);
+            ok = weft_text_put(text, (unsigned char)*c < ' ' ? "\\u%04x" : "%c", (unsigned)*c);
     }
-    return ok && put(text, "\"");
+    return ok && weft_text_put(text, "\"");
 }
 
-static int64_t bytes_of(const NamedTensor *named)
+static int size_of(const NamedTensor *named)
 {
-    return tensor_count(named->tensor) * (named->counter ? (int64_t)sizeof(int64_t) : (int64_t)sizeof(Real));
+    return named->counter ? (int)sizeof(int64_t) : (int)sizeof(Real);
 }
 
 static bool put_entry(Text *text, const NamedTensor *named, int64_t *offset)
@@ -50,31 +35,60 @@ static bool put_entry(Text *text, const NamedTensor *named, int64_t *offset)
         return weft_fail("nn_save: the format has no room for a tensor named \"%s\"", named->name);
     Shape shape = tensor_shape(named->tensor);
     int64_t begin = *offset;
-    *offset += bytes_of(named);
-    bool ok = put(text, ",") && put_string(text, named->name) &&
-              put(text, ":{\"dtype\":\"%s\",\"shape\":[", named->counter ? DTYPE_COUNTER : DTYPE_REAL);
-    for (int i = 0; i < shape.rank && ok; i++) ok = put(text, "%s%lld", i ? "," : "", (long long)shape.size[i]);
-    return ok && put(text, "],\"data_offsets\":[%lld,%lld]}", (long long)begin, (long long)*offset);
+    *offset += tensor_count(named->tensor) * size_of(named);
+    bool ok = weft_text_put(text, ",") && put_string(text, named->name) &&
+              weft_text_put(text, ":{\"dtype\":\"%s\",\"shape\":[", named->counter ? DTYPE_COUNTER : DTYPE_REAL);
+    for (int i = 0; i < shape.rank && ok; i++)
+        ok = weft_text_put(text, "%s%lld", i ? "," : "", (long long)shape.size[i]);
+    return ok && weft_text_put(text, "],\"data_offsets\":[%lld,%lld]}", (long long)begin, (long long)*offset);
 }
 
-static bool put_header(Text *text, const NamedTensor *tensors, int64_t count)
+/* *checksum receives where its digits are. */
+static bool put_metadata(Text *text, const SafetensorsMetadata *metadata, int64_t *checksum)
+{
+    bool ok = weft_text_put(text, "\"" SAFETENSORS_METADATA "\":{\"format\":\"pt\"");
+    for (int64_t i = 0; i < metadata->count && ok; i++) {
+        ok = weft_text_put(text, ",") && put_string(text, metadata->items[i].name) && weft_text_put(text, ":") &&
+             put_string(text, metadata->items[i].text);
+    }
+    ok = ok && weft_text_put(text, ",\"" SAFETENSORS_CHECKSUM "\":\"");
+    *checksum = text->length;
+    return ok && weft_text_put(text, SAFETENSORS_NO_DIGITS "\"}");
+}
+
+static bool put_header(Text *text, const NamedTensors *tensors, const SafetensorsMetadata *metadata, int64_t *checksum)
 {
     int64_t offset = 0;
-    bool ok = put(text, "{\"" SAFETENSORS_METADATA "\":{\"format\":\"pt\"}");
-    for (int64_t i = 0; i < count && ok; i++) ok = put_entry(text, &tensors[i], &offset);
-    ok = ok && put(text, "}");
-    while (ok && text->length % ALIGNMENT) ok = put(text, " ");
+    bool ok = weft_text_put(text, "{") && put_metadata(text, metadata, checksum);
+    for (int64_t i = 0; i < tensors->count && ok; i++) ok = put_entry(text, &tensors->items[i], &offset);
+    ok = ok && weft_text_put(text, "}");
+    while (ok && text->length % ALIGNMENT) ok = weft_text_put(text, " ");
     return ok;
 }
 
-static bool write_values(FILE *stream, const NamedTensor *named, Real *values)
+/* ---- The file ---- */
+
+/* What is being written, and the checksum of what was. */
+typedef struct Output {
+    FileWriter *writer;
+    uint64_t crc;
+} Output;
+
+/* A failure is found when the file is committed. */
+static void write_bytes(Output *output, const void *bytes, int64_t count)
+{
+    fwrite(bytes, 1, (size_t)count, output->writer->stream);
+    output->crc = weft_crc64(output->crc, bytes, count);
+}
+
+static bool write_values(Output *output, const NamedTensor *named, Real *values)
 {
     int64_t count = tensor_count(named->tensor);
-    int size = named->counter ? (int)sizeof(int64_t) : (int)sizeof(Real);
-    unsigned char piece[SAFETENSORS_PIECE * sizeof(int64_t)];
+    int size = size_of(named);
+    unsigned char piece[PIECE * sizeof(int64_t)];
     if (!tensor_read(named->tensor, values, count)) return false;
-    for (int64_t done = 0; done < count; done += SAFETENSORS_PIECE) {
-        int64_t part = count - done < SAFETENSORS_PIECE ? count - done : SAFETENSORS_PIECE;
+    for (int64_t done = 0; done < count; done += PIECE) {
+        int64_t part = count - done < PIECE ? count - done : PIECE;
         for (int64_t i = 0; i < part; i++) {
             Real value = values[done + i];
             if (named->counter)
@@ -82,52 +96,64 @@ static bool write_values(FILE *stream, const NamedTensor *named, Real *values)
             else
                 dtype_encode_real(piece + i * size, value);
         }
-        fwrite(piece, (size_t)size, (size_t)part, stream); /* checked when the file is committed */
+        write_bytes(output, piece, part * size);
     }
     return true;
 }
 
-static bool write_all(FILE *stream, const Text *header, const NamedTensor *tensors, int64_t count, Real *values)
+static bool write_checksum(const Output *output, int64_t place)
 {
-    unsigned char prefix[8];
-    dtype_put(prefix, sizeof prefix, (uint64_t)header->length);
-    fwrite(prefix, 1, sizeof prefix, stream);
-    fwrite(header->bytes, 1, (size_t)header->length, stream);
-    bool ok = true;
-    for (int64_t i = 0; i < count && ok; i++) ok = write_values(stream, &tensors[i], values);
-    return ok;
+    FILE *stream = output->writer->stream;
+    if (fseek(stream, (long)place, SEEK_SET) == 0 &&
+        fprintf(stream, "%016llx", (unsigned long long)output->crc) == SAFETENSORS_DIGITS)
+        return true;
+    return weft_fail("%s: cannot write: %s", output->writer->path, strerror(errno));
 }
 
-/* Counters first: so every tensor lies at a multiple of its own type's size. */
-static NamedTensor *order_of(const NamedTensor *tensors, int64_t count)
+static bool write_all(FileWriter *writer, const Text *header, const NamedTensors *tensors, int64_t checksum)
 {
-    NamedTensor *order = weft_alloc(count, sizeof(NamedTensor)), *next = order;
-    for (int64_t i = 0; i < count && order; i++) {
-        if (tensors[i].counter) *next++ = tensors[i];
+    unsigned char prefix[LENGTH_BYTES];
+    int64_t largest = 0;
+    for (int64_t i = 0; i < tensors->count; i++) {
+        int64_t count = tensor_count(tensors->items[i].tensor);
+        largest = count > largest ? count : largest;
     }
-    for (int64_t i = 0; i < count && order; i++) {
-        if (!tensors[i].counter) *next++ = tensors[i];
+    Real *values = weft_alloc(largest, sizeof(Real));
+    Output output = {.writer = writer};
+    dtype_put(prefix, sizeof prefix, (uint64_t)header->length);
+    write_bytes(&output, prefix, sizeof prefix);
+    write_bytes(&output, header->bytes, header->length);
+    bool ok = values != NULL;
+    for (int64_t i = 0; i < tensors->count && ok; i++) ok = write_values(&output, &tensors->items[i], values);
+    weft_free(values);
+    return ok && write_checksum(&output, LENGTH_BYTES + checksum);
+}
+
+/* Counters first: so every tensor lies at a multiple of its own type's size. Borrows what the tensors have. */
+static NamedTensors order_of(const NamedTensors *tensors)
+{
+    NamedTensors order = {.items = weft_alloc(tensors->count, sizeof(NamedTensor))};
+    for (int counters = 1; counters >= 0 && order.items; counters--) {
+        for (int64_t i = 0; i < tensors->count; i++) {
+            if (tensors->items[i].counter == (counters == 1)) order.items[order.count++] = tensors->items[i];
+        }
     }
     return order;
 }
 
-bool safetensors_write(const char *path, const NamedTensor *tensors, int64_t count)
+bool safetensors_write(const char *path, const NamedTensors *tensors, const SafetensorsMetadata *metadata)
 {
-    int64_t largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (tensor_count(tensors[i].tensor) > largest) largest = tensor_count(tensors[i].tensor);
-    }
     Text header = {0};
-    NamedTensor *order = order_of(tensors, count);
-    Real *values = weft_alloc(largest, sizeof(Real));
-    FileWriter *writer = order && values && put_header(&header, order, count) ? weft_file_create(path) : NULL;
-    bool ok = writer && write_all(writer->stream, &header, order, count, values);
+    int64_t checksum;
+    NamedTensors order = order_of(tensors);
+    bool ready = order.items && put_header(&header, &order, metadata, &checksum);
+    FileWriter *writer = ready ? weft_file_create(path) : NULL;
+    bool ok = writer && write_all(writer, &header, &order, checksum);
     if (ok)
         ok = weft_file_commit(writer);
     else
         weft_file_discard(writer);
-    weft_free(values);
-    weft_free(order);
-    weft_free(header.bytes);
+    weft_free(order.items);
+    weft_text_free(&header);
     return ok;
 }

@@ -3,13 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "nn/safetensors.h"
+#include "nn/state_file.h"
 #include "tensor/memory.h"
 
 static const double MOST_COUNTED = 0x1p63;
 
-/* All parameters, then all buffers. False with an error if memory is short. */
-static bool collect(const Module *module, NamedTensors *state)
+bool state_collect(const Module *module, NamedTensors *state)
 {
     *state = nn_named_parameters(module);
     NamedTensors buffers = nn_named_buffers(module);
@@ -23,6 +22,13 @@ static bool collect(const Module *module, NamedTensors *state)
     nn_named_free(&buffers);
     if (!ok) nn_named_free(state);
     return ok;
+}
+
+int64_t state_values(const NamedTensors *state)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < state->count; i++) count += tensor_count(state->items[i].tensor);
+    return count;
 }
 
 static bool is_count(double value)
@@ -40,17 +46,21 @@ static bool fail_count(const char *path, const NamedTensor *named, double value)
 
 /* ---- Saving ---- */
 
+bool state_write(const char *path, const NamedTensors *state, const SafetensorsMetadata *metadata)
+{
+    for (int64_t i = 0; i < state->count; i++) {
+        const NamedTensor *named = &state->items[i];
+        if (named->counter && !is_count(tensor_item(named->tensor)))
+            return fail_count(path ? path : "(NULL)", named, tensor_item(named->tensor));
+    }
+    return safetensors_write(path, state, metadata);
+}
+
 bool nn_save(const Module *module, const char *path)
 {
     NamedTensors state;
-    if (!collect(module, &state)) return false;
-    bool ok = true;
-    for (int64_t i = 0; i < state.count && ok; i++) {
-        const NamedTensor *named = &state.items[i];
-        if (named->counter && !is_count(tensor_item(named->tensor)))
-            ok = fail_count(path ? path : "(NULL)", named, tensor_item(named->tensor));
-    }
-    ok = ok && safetensors_write(path, state.items, state.count);
+    if (!state_collect(module, &state)) return false;
+    bool ok = state_write(path, &state, &(SafetensorsMetadata){0});
     nn_named_free(&state);
     return ok;
 }
@@ -64,11 +74,11 @@ static bool check_entry(const Safetensors *file, const NamedTensor *named, Safet
     safetensors_name_text(named->name, name);
     shape_text(tensor_shape(named->tensor), wanted);
     const char *dtype = named->counter ? DTYPE_COUNTER : DTYPE_REAL;
-    if (!entry) return weft_fail("%s: has no tensor \"%s\", in the model %s %s", file->file.path, name, dtype, wanted);
+    if (!entry) return weft_fail("%s: has no tensor \"%s\", in the model %s %s", file->path, name, dtype, wanted);
     entry->used = true;
     bool fits = named->counter || !entry->dtype->integer;
     if (fits && shape_equal(entry->shape, tensor_shape(named->tensor))) return true;
-    return weft_fail("%s: tensor \"%s\" is %s %s, in the model %s %s", file->file.path, name, entry->dtype->name,
+    return weft_fail("%s: tensor \"%s\" is %s %s, in the model %s %s", file->path, name, entry->dtype->name,
                      shape_text(entry->shape, found), dtype, wanted);
 }
 
@@ -81,7 +91,7 @@ static bool check_names(const Safetensors *file, const NamedTensors *state)
         const SafetensorsEntry *entry = &file->entries[i];
         if (entry->used) continue;
         char name[SAFETENSORS_NAME_TEXT], found[SHAPE_TEXT];
-        return weft_fail("%s: tensor \"%s\", %s %s, is none of the model's", file->file.path,
+        return weft_fail("%s: tensor \"%s\", %s %s, is none of the model's", file->path,
                          safetensors_name_text(entry->name, name), entry->dtype->name, shape_text(entry->shape, found));
     }
     return true;
@@ -92,19 +102,16 @@ static bool read_values(const Safetensors *file, const NamedTensors *state, Real
     for (int64_t i = 0; i < state->count; i++) {
         const NamedTensor *named = &state->items[i];
         if (!safetensors_read(file, safetensors_find(file, named->name), values)) return false;
-        if (named->counter && !is_count(values[0])) return fail_count(file->file.path, named, values[0]);
+        if (named->counter && !is_count(values[0])) return fail_count(file->path, named, values[0]);
         values += tensor_count(named->tensor);
     }
     return true;
 }
 
-/* Everything is read and found right before the first value of the module is written. */
-static bool load(const Safetensors *file, const NamedTensors *state)
+bool state_read(const Safetensors *file, const NamedTensors *state)
 {
-    int64_t count = 0;
     if (!check_names(file, state)) return false;
-    for (int64_t i = 0; i < state->count; i++) count += tensor_count(state->items[i].tensor);
-    Real *values = weft_alloc(count, sizeof(Real)), *next = values;
+    Real *values = weft_alloc(state_values(state), sizeof(Real)), *next = values;
     bool ok = values && read_values(file, state, values);
     for (int64_t i = 0; i < state->count && ok; i++) {
         int64_t size = tensor_count(state->items[i].tensor);
@@ -115,14 +122,17 @@ static bool load(const Safetensors *file, const NamedTensors *state)
     return ok;
 }
 
+/* A file with a few tensors too many is read, so that the message can name them. */
+enum { MOST_TOO_MANY = 1 << 26 };
+
 bool nn_load(Module *module, const char *path)
 {
     NamedTensors state;
     Safetensors file;
-    if (!collect(module, &state)) return false;
-    bool ok = safetensors_open(&file, path);
+    if (!state_collect(module, &state)) return false;
+    bool ok = safetensors_open(&file, path, state_values(&state) * DTYPE_LARGEST + MOST_TOO_MANY);
     if (ok) {
-        ok = load(&file, &state);
+        ok = state_read(&file, &state);
         safetensors_close(&file);
     }
     nn_named_free(&state);

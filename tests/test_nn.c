@@ -331,6 +331,35 @@ TEST(nn_dropout_draws_anew_each_time)
     nn_free(dropout);
 }
 
+TEST(nn_named_modules_are_all_in_order)
+{
+    Module *net = nn_sequential_named({"a", nn_sequential(nn_relu(), nn_dropout(0.5))}, {"b", nn_flatten()});
+    static const char *const names[] = {"", "a", "a.0", "a.1", "b"};
+    static const char *const types[] = {"Sequential", "Sequential", "ReLU", "Dropout", "Flatten"};
+    NamedModules modules = nn_named_modules(net);
+    CHECK_EQUAL(modules.count, 5);
+    for (int i = 0; i < 5; i++) {
+        CHECK_TEXT(modules.items[i].name, names[i]);
+        CHECK_TEXT(modules.items[i].module->type, types[i]);
+    }
+    nn_named_modules_free(&modules);
+    CHECK_EQUAL(modules.count, 0);
+    CHECK_EQUAL(nn_named_modules(NULL).count, -1);
+    CHECK_ERROR("NULL module");
+    int k = 1;
+    for (;; k++) {
+        weft_alloc_fail_at(k);
+        modules = nn_named_modules(net);
+        weft_alloc_fail_at(0);
+        if (modules.count >= 0) break;
+        CHECK_ERROR("memory");
+    }
+    CHECK(k > 5);
+    nn_named_modules_free(&modules);
+    nn_named_modules_free(NULL);
+    nn_free(net);
+}
+
 TEST(nn_batch_norm_counts_batches)
 {
     Module *norm = nn_batch_norm2d(2, .momentum = 0.5);
@@ -412,6 +441,33 @@ static void check_fused(int64_t batch, void (*set_mode)(Module *module))
     }
     nn_free(fused);
     nn_free(plain);
+}
+
+/* Fused with a batch norm before it or not, a dropout set to where another is draws what that one draws next. */
+TEST(nn_draws_are_where_random_layers_go_on)
+{
+    Tensor *x = test_tensor(SHAPE(20, 3, 2, 2), 1, 1);
+    for (int fused = 0; fused < 2; fused++) {
+        Module *nets[2];
+        for (int i = 0; i < 2; i++) {
+            nn_seed(3);
+            nets[i] = nn_sequential(fused ? nn_batch_norm2d(3) : nn_relu(), nn_dropout(0.5));
+            CHECK_EQUAL(nets[i]->children[1].module->draws, 0);
+        }
+        for (int i = 0; i < 3; i++) CHECK(nn_forward(nets[0], x));
+        nn_eval(nets[0]);
+        CHECK(nn_forward(nets[0], x));
+        nn_train(nets[0]);
+        NamedModules from = nn_named_modules(nets[0]), to = nn_named_modules(nets[1]);
+        for (int i = 0; i < 3; i++) {
+            CHECK_EQUAL(from.items[i].module->draws, i == 2 ? 3 : 0);
+            to.items[i].module->draws = from.items[i].module->draws;
+        }
+        nn_named_modules_free(&from);
+        nn_named_modules_free(&to);
+        check_same(nn_forward(nets[1], x), nn_forward(nets[0], x));
+        for (int i = 0; i < 2; i++) nn_free(nets[i]);
+    }
 }
 
 TEST(nn_sequential_fused_is_bit_for_bit_the_plain_composition)

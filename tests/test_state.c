@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "nn/state.h"
+#include "tensor/crc.h"
 #include "tensor/file.h"
 #include "tensor/memory.h"
 #include "tests/test.h"
@@ -123,6 +124,46 @@ TEST(state_round_trip_keeps_every_bit)
     nn_free(to);
 }
 
+/* CRC-64/XZ, a bit at a time: the register is divided by the polynomial, lowest bit first. */
+static uint64_t crc_of(const unsigned char *bytes, size_t count)
+{
+    uint64_t crc = UINT64_MAX;
+    for (size_t bit = 0; bit < 8 * count; bit++) {
+        bool odd = (crc ^ (uint64_t)(bytes[bit / 8] >> bit % 8)) & 1;
+        crc = crc >> 1 ^ (odd ? 0xC96C5795D7870F42 : 0);
+    }
+    return crc ^ UINT64_MAX;
+}
+
+TEST(crc_is_that_of_xz)
+{
+    CHECK(weft_crc64(0, "123456789", 9) == 0x995DC9BBDF1939FA); /* the check value of the CRC catalogue */
+    CHECK(weft_crc64(0, NULL, 0) == 0);
+    unsigned char bytes[300];
+    for (int i = 0; i < 300; i++) bytes[i] = (unsigned char)(i * i + 7 * i);
+    for (int cut = 0; cut <= 300; cut += 60)
+        CHECK(weft_crc64(weft_crc64(0, bytes, cut), bytes + cut, 300 - cut) == crc_of(bytes, 300));
+}
+
+/* Where a file that Weft wrote has its checksum. */
+static unsigned char *checksum_of(Bytes *file)
+{
+    static const char key[] = "\"weft.crc64\":\"";
+    file->at[file->count] = '\0';
+    char *found = strstr((char *)file->at + LENGTH_BYTES, key);
+    return found ? (unsigned char *)found + strlen(key) : NULL;
+}
+
+/* Gives the file the checksum that its bytes have. */
+static void set_checksum(Bytes *file)
+{
+    unsigned char *digits = checksum_of(file);
+    char text[17];
+    memset(digits, '0', 16);
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)crc_of(file->at, file->count));
+    memcpy(digits, text, 16);
+}
+
 TEST(state_file_is_the_bytes_that_the_format_says)
 {
     Module *module = nn_module_new("Mixed", sizeof(Module), NULL);
@@ -133,7 +174,7 @@ TEST(state_file_is_the_bytes_that_the_format_says)
     CHECK(tensor_write(w, values, 2) && tensor_set(n, SCALAR, 258));
     CHECK(nn_save(module, test_path("file")));
     Bytes file = read_bytes(test_path("file"));
-    const char *header = "{\"__metadata__\":{\"format\":\"pt\"},"
+    const char *header = "{\"__metadata__\":{\"format\":\"pt\",\"weft.crc64\":\"0123456789abcdef\"},"
                          "\"n\\\"\\\\\\u000a\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},"
 #ifdef WEFT_DOUBLE
                          "\"w\":{\"dtype\":\"F64\",\"shape\":[1,2],\"data_offsets\":[8,24]}}";
@@ -144,6 +185,10 @@ TEST(state_file_is_the_bytes_that_the_format_says)
 #endif
     size_t length = (strlen(header) + 7) / 8 * 8;
     CHECK_EQUAL(file.count, LENGTH_BYTES + length + sizeof data);
+    Bytes same = file;
+    set_checksum(&same);
+    CHECK(memcmp(file.at, same.at, file.count) == 0);
+    memcpy(checksum_of(&file), "0123456789abcdef", 16);
     CHECK_EQUAL(file.at[0] + 256 * file.at[1], length);
     for (int i = 2; i < LENGTH_BYTES; i++) CHECK_EQUAL(file.at[i], 0);
     CHECK(memcmp(file.at + LENGTH_BYTES, header, strlen(header)) == 0);
@@ -389,6 +434,18 @@ TEST(state_absurd_lengths_cost_no_memory)
     nn_free(module);
 }
 
+/* For modules without buffers. */
+static void restore(Module *module, State state)
+{
+    NamedTensors parameters = nn_named_parameters(module);
+    const Real *values = state.values;
+    for (int64_t i = 0; i < parameters.count; i++) {
+        CHECK(tensor_write(parameters.items[i].tensor, values, tensor_count(parameters.items[i].tensor)));
+        values += tensor_count(parameters.items[i].tensor);
+    }
+    nn_named_free(&parameters);
+}
+
 /* Loads a damaged file: it must be refused, the module unchanged; or mean what the undamaged one means. */
 static void check_damaged(Module *module, State before, State meant)
 {
@@ -396,13 +453,7 @@ static void check_damaged(Module *module, State before, State meant)
     CHECK(same_state(module, loaded ? meant : before));
     CHECK(loaded || weft_error());
     weft_error_clear();
-    NamedTensors parameters = nn_named_parameters(module);
-    const Real *values = before.values;
-    for (int64_t i = 0; i < parameters.count; i++) {
-        CHECK(tensor_write(parameters.items[i].tensor, values, tensor_count(parameters.items[i].tensor)));
-        values += tensor_count(parameters.items[i].tensor);
-    }
-    nn_named_free(&parameters);
+    restore(module, before);
 }
 
 TEST(state_damage_is_found)
@@ -430,6 +481,53 @@ TEST(state_damage_is_found)
             if (test_failed()) return;
         }
     }
+    Bytes named = whole;
+    ptrdiff_t digits = checksum_of(&named) - named.at;
+    for (size_t bit = 0; bit < 8 * whole.count; bit++) {
+        Bytes damaged = whole;
+        damaged.at[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        CHECK(write_bytes(test_path("damaged"), damaged.at, damaged.count));
+        bool loaded = nn_load(to, test_path("damaged"));
+        /* Only what makes another name of "weft.crc64" hides the checksum. */
+        ptrdiff_t before_digits = digits - (ptrdiff_t)(bit / 8);
+        CHECK(!loaded || (before_digits > 3 && before_digits <= 13));
+        CHECK(same_state(to, loaded ? meant : before));
+        weft_error_clear();
+        restore(to, before);
+    }
+    free(meant.values);
+    free(before.values);
+    nn_free(from);
+    nn_free(to);
+}
+
+TEST(state_checksum_is_checked)
+{
+    Module *from = nn_linear(2, 2), *to = nn_linear(2, 2);
+    State meant = state_of(from), before = state_of(to);
+    CHECK(nn_save(from, test_path("file")));
+    Bytes whole = read_bytes(test_path("file")), damaged = whole;
+    damaged.at[whole.count - 1] ^= 1;
+    CHECK(write_bytes(test_path("file"), damaged.at, damaged.count));
+    CHECK(!nn_load(to, test_path("file")));
+    CHECK_ERROR("file: damaged: its checksum is ");
+    CHECK(same_state(to, before));
+    /* Digits in upper case, escaped, or too few mean nothing. */
+    static const char *const wrong[] = {"ABCDEFABCDEFABCD", "\\u00300000000000", "0123456789abcde\""};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        damaged = whole;
+        memcpy(checksum_of(&damaged), wrong[i], 16);
+        CHECK(write_bytes(test_path("file"), damaged.at, damaged.count));
+        CHECK(!nn_load(to, test_path("file")));
+        CHECK(same_state(to, before));
+        weft_error_clear();
+    }
+    /* Without one there is nothing to check. */
+    damaged = whole;
+    *(checksum_of(&damaged) - 4) = '5';
+    CHECK(write_bytes(test_path("file"), damaged.at, damaged.count));
+    CHECK(nn_load(to, test_path("file")));
+    CHECK(same_state(to, meant));
     free(meant.values);
     free(before.values);
     nn_free(from);
