@@ -7,9 +7,9 @@
 
 WEFT_PUBLIC_BEGIN
 
-/* Writes all parameters and buffers: as F32 (F64 in the double build), num_batches_tracked as I64; and a checksum of the
- * whole file as metadata, which other readers pass over. The file is written under a temporary name, synced and renamed:
- * either the old file or the whole new one is there. False with an error that names the file. */
+/* Writes all parameters and buffers: as F32 (F64 in the double build), num_batches_tracked as I64; and a checksum of
+ * the whole file as metadata, which other readers pass over. The file is written under a temporary name, synced and
+ * renamed: either the old file or the whole new one is there. False with an error that names the file. */
 bool nn_save(const Module *module, const char *path) WEFT_CHECKED;
 
 /* Reads a file of F64, F32, F16 or BF16 (and I64 for counters) into the module. Every name must be there with its
