@@ -74,6 +74,8 @@ typedef struct TrainPass {
 #define trainer_train(result, ...) trainer_train_with((result), (TrainPass){__VA_ARGS__, .end = 0})
 bool trainer_train_with(PassMetrics *result, TrainPass pass) WEFT_CHECKED;
 
+/* The same without an optimizer: trainer_test(&metrics, model, loader, op_nll_loss). One pass in evaluation mode,
+ * recording nothing; each module's own mode and the recording are put back. */
 typedef struct TestPass {
     Module *model;
     Loader *loader;
@@ -82,7 +84,6 @@ typedef struct TestPass {
     void *context;
     char end;
 } TestPass;
-/* One pass in evaluation mode, recording nothing; each module's own mode and the recording are put back. */
 #define trainer_test(result, ...) trainer_test_with((result), (TestPass){__VA_ARGS__, .end = 0})
 bool trainer_test_with(PassMetrics *result, TestPass pass) WEFT_CHECKED;
 

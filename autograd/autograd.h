@@ -31,10 +31,12 @@ bool backward_with(BackwardOptions options) WEFT_CHECKED;
 /* Turns recording on or off for this thread, and returns what it was. While off, ops compute values and record
  * nothing:  bool was = autograd_record(false); ...; autograd_record(was); */
 bool autograd_record(bool on);
+/* Whether it is on, as it is in a new thread. */
 bool autograd_is_recording(void);
 
 /* ---- Making an op ---- */
 
+/* What an op left behind for backward; it lives as long as the op's result. */
 typedef struct Node Node;
 
 /* One attribute of an op, for whoever prints, exports or profiles a graph. */
@@ -44,6 +46,7 @@ typedef struct Attribute {
     int64_t integers[TENSOR_MAX_RANK];
     double number;
 } Attribute;
+/* What one op may have at most. */
 enum { OP_MAX_ATTRIBUTES = 8, OP_MAX_INPUTS = 64 };
 
 /* What all nodes of one kind share: make it `static const`. */
@@ -67,23 +70,24 @@ Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input
  * used. Does nothing if no node was recorded. Returns result, NULL if anything is NULL or memory is short. */
 Tensor *op_save(Tensor *result, Tensor *saved);
 
-/* For backward functions and for walking a graph. Results are borrowed. */
+/* For backward functions and for walking a graph. Results are borrowed; the node is not NULL, and i counts from 0. */
 const Op *node_op(const Node *node);
 int node_input_count(const Node *node);
 Tensor *node_input(const Node *node, int i);      /* TENSOR_NONE where that was given */
-Tensor *node_output(const Node *node);            /* the result's values, outside the graph; needs reads_output */
-Tensor *node_saved(const Node *node, int i);
-const void *node_attributes(const Node *node);
-bool node_needs_grad(const Node *node, int i);
+Tensor *node_output(const Node *node);            /* the result; backward may read its values if reads_output says so */
+Tensor *node_saved(const Node *node, int i);      /* the i-th that op_save kept, NULL if there is none */
+const void *node_attributes(const Node *node);    /* the copy that op_record made */
+bool node_needs_grad(const Node *node, int i);    /* whether input i does: work for any other may be left out */
 /* Adds to the gradient of input i; does nothing if it needs none. `grad` has the input's shape.
  * False with an error if grad is NULL, the shapes differ, or memory is short. */
 bool node_add_grad(const Node *node, int i, Tensor *grad) WEFT_CHECKED;
-/* The node that produced t, or NULL. */
+/* The node that produced t; NULL if nothing was recorded, or for NULL. */
 const Node *tensor_node(const Tensor *t);
 
 /* result[i] = f(values of the inputs at i, context), for up to 8 inputs of one shape, whatever their layout: the
  * simplest way for an op of your own to compute. f must be pure; it may be called from several threads. The result is
- * outside the graph and belongs to the innermost scope. */
+ * outside the graph and belongs to the innermost scope. NULL if an input is, if the shapes differ, or when memory is
+ * short. */
 typedef Real TensorMap(const Real *values, const void *context);
 Tensor *tensor_map(TensorMap *f, Tensor *const *inputs, int input_count, const void *context);
 

@@ -10,6 +10,7 @@ WEFT_PUBLIC_BEGIN
  * (dropout with its key fixed) and is called many times. */
 typedef Tensor *GradcheckFunction(Tensor *const *inputs, void *context);
 
+/* gradcheck(my_function, NULL, inputs, 2): the first four members in order, the rest by name. */
 typedef struct GradcheckOptions {
     GradcheckFunction *function;
     void *context;
@@ -28,8 +29,7 @@ typedef struct GradcheckOptions {
 } GradcheckOptions;
 
 /* True if for every input  max|analytic - numeric| / max|analytic|  is at most the tolerance. Else false, with an error
- * that names the input, the worst element, and both numbers. The output's gradient is random and not uniform.
- *     gradcheck(my_function, NULL, inputs, 2)  */
+ * that names the input, the worst element, and both numbers. The output's gradient is random and not uniform. */
 #define gradcheck(...) gradcheck_with((GradcheckOptions){__VA_ARGS__, .end = 0})
 bool gradcheck_with(GradcheckOptions options) WEFT_CHECKED;
 

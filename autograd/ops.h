@@ -13,20 +13,22 @@
 
 WEFT_PUBLIC_BEGIN
 
-/* ---- Elementwise, two tensors. Shapes broadcast as in NumPy: aligned at the last dimension, 1 stretches. ---- */
+/* ---- Elementwise ---- */
+
+/* Of two tensors, whose shapes broadcast as NumPy's do: aligned at the last dimension, 1 stretches. */
 Tensor *op_add(Tensor *a, Tensor *b);
 Tensor *op_sub(Tensor *a, Tensor *b);
 Tensor *op_mul(Tensor *a, Tensor *b);
 Tensor *op_div(Tensor *a, Tensor *b);
 
-/* ---- Elementwise, a tensor and a number (rounded to Real first) ---- */
+/* Of a tensor and a number, which is rounded to Real first. */
 Tensor *op_add_scalar(Tensor *x, double s);
 Tensor *op_sub_scalar(Tensor *x, double s);
 Tensor *op_mul_scalar(Tensor *x, double s);
 Tensor *op_div_scalar(Tensor *x, double s);
 
-/* ---- Elementwise, one tensor. exp, log, tanh and sigmoid are the library's own, within 2 ulp: the same bits on every
- * machine that has a fused multiply-add. ---- */
+/* Of one tensor. exp, log, tanh and sigmoid are the library's own, within 2 ulp: the same bits on every machine that
+ * has a fused multiply-add. */
 Tensor *op_neg(Tensor *x);
 Tensor *op_exp(Tensor *x);
 Tensor *op_log(Tensor *x);    /* natural; NaN below 0 */
@@ -42,10 +44,10 @@ Tensor *op_leaky_relu(Tensor *x, double slope); /* x < 0 ? slope x : x */
 typedef struct ReduceOptions {
     Tensor *x;
     unsigned dims; /* DIM(0) | DIM(2) reduces over dimensions 0 and 2; 0: over all */
-    bool keep;     /* keep the reduced dimensions, as size 1 */
+    bool keep;     /* keep the reduced dimensions, as size 1; else they are dropped */
     char end;
 } ReduceOptions;
-#define DIM(i) (1u << (i))
+#define DIM(i) (1u << (i)) /* i from 0 */
 /* op_sum(x), op_mean(x, .dims = DIM(1), .keep = true). Over the batch the order of a sum is defined: the samples of
  * each lane (n mod 16) in order, then the 16 lanes as a tree, so no result depends on threads or layout. */
 #define op_sum(...) op_sum_with((ReduceOptions){__VA_ARGS__, .end = 0})
@@ -56,8 +58,10 @@ Tensor *op_mean_with(ReduceOptions options);
 /* ---- Shape ---- */
 Tensor *op_reshape(Tensor *x, Shape shape); /* one size may be -1: worked out; shares storage where it can */
 Tensor *op_flatten(Tensor *x);              /* [N, ...] to [N, product of the rest] */
-Tensor *op_transpose(Tensor *x, int a, int b);
-Tensor *op_concat(Tensor *const *inputs, int count, int dimension); /* 1 to OP_MAX_INPUTS tensors, alike elsewhere */
+Tensor *op_transpose(Tensor *x, int a, int b); /* dimensions a and b exchanged */
+/* 1 to OP_MAX_INPUTS tensors one after the other along a dimension; their other sizes are the same. */
+Tensor *op_concat(Tensor *const *inputs, int count, int dimension);
+/* Of one dimension only [start, start + length). */
 Tensor *op_narrow(Tensor *x, int dimension, int64_t start, int64_t length);
 
 /* ---- Products ---- */
@@ -97,7 +101,7 @@ typedef struct Pool2dOptions {
 #define op_avg_pool2d(...) op_avg_pool2d_with((Pool2dOptions){__VA_ARGS__, .end = 0})
 Tensor *op_max_pool2d_with(Pool2dOptions options);
 Tensor *op_avg_pool2d_with(Pool2dOptions options);
-Tensor *op_global_avg_pool2d(Tensor *x); /* [N, C, 1, 1] */
+Tensor *op_global_avg_pool2d(Tensor *x); /* the mean over H and W, [N, C, 1, 1] */
 
 typedef struct BatchNorm2dOptions {
     Tensor *x, *weight, *bias;           /* [N, C, H, W], [C], [C]; weight and bias may both be TENSOR_NONE: 1 and 0 */
@@ -121,20 +125,24 @@ Tensor *op_batch_norm2d_with(BatchNorm2dOptions options);
 Tensor *op_dropout(Tensor *x, double p, RandomKey key);
 
 /* ---- Classification ---- */
+/* Along one dimension: e^x over its sum, and the logarithm of that; computed from x less its maximum, so that large
+ * values do not overflow. */
 Tensor *op_softmax(Tensor *x, int dimension);
 Tensor *op_log_softmax(Tensor *x, int dimension);
 
 /* Mean over the batch of the negative log-probability of the right class. log_probabilities [N, C]; labels [N], whole
  * numbers from 0 to C - 1, which is checked; returns a scalar. */
 Tensor *op_nll_loss(Tensor *log_probabilities, Tensor *labels);
+/* op_cross_entropy(logits, labels) is op_nll_loss(op_log_softmax(logits, 1), labels), and with .label_smoothing = 0.1
+ * PyTorch's loss of that name. A scalar. */
 typedef struct CrossEntropyOptions {
     Tensor *logits, *labels; /* [N, C], [N] */
     double label_smoothing;  /* share of the target spread evenly over all classes, 0 to 1 */
     char end;
 } CrossEntropyOptions;
 #define op_cross_entropy(...) op_cross_entropy_with((CrossEntropyOptions){__VA_ARGS__, .end = 0})
-Tensor *op_cross_entropy_with(CrossEntropyOptions options); /* a scalar */
-Tensor *op_mse_loss(Tensor *x, Tensor *target);         /* mean of (x - target)^2 over all elements, a scalar */
+Tensor *op_cross_entropy_with(CrossEntropyOptions options);
+Tensor *op_mse_loss(Tensor *x, Tensor *target); /* mean of (x - target)^2 over all elements of one shape, a scalar */
 
 /* ---- Without gradient ---- */
 Tensor *op_argmax(Tensor *x, int dimension); /* index of the first maximum, as a Real; the dimension is dropped */

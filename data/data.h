@@ -22,7 +22,7 @@ Dataset *dataset_mnist(const char *folder, bool train);
 /* Copies the caller's own arrays; labels are below `classes`, which is at most 256. */
 Dataset *dataset_from(const uint8_t *images, const uint8_t *labels, int64_t count, int64_t channels, int64_t height,
                       int64_t width, int classes);
-/* Counted: loaders keep their data set, so it may be freed before them. */
+/* Counted: loaders keep their data set, so it may be freed before them. NULL is fine. */
 void dataset_free(Dataset *dataset);
 
 /* What it holds; 0 for NULL. */
@@ -52,6 +52,7 @@ void augment_image(const uint8_t *image, int64_t height, int64_t width, const Au
 
 /* ---- Loader ---- */
 
+/* Makes batches of a data set, in an order of its own for each epoch. */
 typedef struct Loader Loader;
 
 typedef struct LoaderOptions {
@@ -64,6 +65,7 @@ typedef struct LoaderOptions {
     int64_t first, count;       /* use images [first, first + count); count 0: all from first on */
     char end;
 } LoaderOptions;
+/* The largest value of a byte; mean and deviation of MNIST's training images, whose bytes are divided by that. */
 enum { DATA_MAX_BYTE = 255 };
 #define MNIST_MEAN 0.1307
 #define MNIST_DEVIATION 0.3081

@@ -52,6 +52,7 @@ typedef struct NamedTensors {
     int64_t count, capacity;
 } NamedTensors;
 
+/* Made by nn_module, read by whoever likes; a type of your own may set destroy, all else has a function below. */
 struct Module {
     const char *type;                              /* "Conv2d": the summary's row */
     Tensor *(*forward)(Module *self, Tensor *x);
@@ -72,7 +73,7 @@ struct Module {
 
 /* Runs the module. The result belongs to the innermost scope. NULL if x or the module is NULL, or the forward fails. */
 Tensor *nn_forward(Module *module, Tensor *x);
-/* Sets training mode (dropout, batch statistics) or evaluation, for the module and all below it. */
+/* Sets training mode (dropout, batch statistics) or evaluation, for the module and all below it. NULL is fine. */
 void nn_train(Module *module);
 void nn_eval(Module *module);
 /* Frees a root module and all it owns. NULL is fine. A module with a parent is the parent's to free: that records an
@@ -96,11 +97,17 @@ void nn_named_modules_free(NamedModules *named);
 /* Appends all parameters to a list, as optimizers take it. False with an error, the list as it was, if the module or
  * the list is NULL or memory is short. */
 bool nn_parameters(const Module *module, TensorList *list) WEFT_CHECKED;
-/* The number of values in all parameters. */
+/* The number of values in all parameters; 0 for NULL. */
 int64_t nn_parameter_count(const Module *module);
 
-/* ---- Layers. Parameters are initialised as PyTorch does: uniform within 1 / sqrt(inputs of one output). ---- */
+/* ---- Layers ----
+ *
+ * Each is a new root, to be given to a parent or freed; NULL with an error if an option is out of range or memory is
+ * short. Shapes that do not fit show when it is run. What a layer computes is what the op of its name does
+ * (autograd/ops.h). Parameters are initialised as PyTorch does: uniform within 1 / sqrt(inputs of one output). */
 
+/* nn_conv2d(in, out, kernel, .padding = 1): [N, C, H, W] to [N, O, H', W']. Parameters weight [O, C / groups, K, K] and
+ * bias [O]. */
 typedef struct Conv2dLayer {
     int64_t in_channels, out_channels, kernel;
     int64_t stride, padding, dilation, groups; /* 0: 1, 0, 1, 1 */
@@ -109,8 +116,9 @@ typedef struct Conv2dLayer {
     char end;
 } Conv2dLayer;
 #define nn_conv2d(...) nn_conv2d_with((Conv2dLayer){__VA_ARGS__, .end = 0})
-Module *nn_conv2d_with(Conv2dLayer options); /* parameters weight [O, C / groups, K, K], bias [O] */
+Module *nn_conv2d_with(Conv2dLayer options);
 
+/* nn_linear(in, out): [N, F] to [N, O]. Parameters weight [O, F] and bias [O]. */
 typedef struct LinearLayer {
     int64_t in_features, out_features;
     bool no_bias;
@@ -118,8 +126,10 @@ typedef struct LinearLayer {
     char end;
 } LinearLayer;
 #define nn_linear(...) nn_linear_with((LinearLayer){__VA_ARGS__, .end = 0})
-Module *nn_linear_with(LinearLayer options); /* parameters weight [O, F], bias [O] */
+Module *nn_linear_with(LinearLayer options);
 
+/* nn_batch_norm2d(channels): by the batch's own statistics in training, by the running ones in evaluation. Parameters
+ * weight, bias [C]; buffers running_mean, running_var [C], num_batches_tracked (a counter). */
 typedef struct BatchNorm2dLayer {
     int64_t channels;
     double momentum, eps; /* 0: 0.1, 1e-5 */
@@ -127,15 +137,18 @@ typedef struct BatchNorm2dLayer {
     char end;
 } BatchNorm2dLayer;
 #define nn_batch_norm2d(...) nn_batch_norm2d_with((BatchNorm2dLayer){__VA_ARGS__, .end = 0})
-/* Parameters weight, bias [C]; buffers running_mean, running_var [C], num_batches_tracked (a counter). */
 Module *nn_batch_norm2d_with(BatchNorm2dLayer options);
 
 /* Drops in training mode only, 0 <= p < 1. Takes the next stream of the thread's seed; the key's epoch is the number
  * of training forwards so far. */
 Module *nn_dropout(double p);
+
+/* op_relu, op_flatten and op_log_softmax as layers; a negative dimension counts from the last. */
 Module *nn_relu(void);
 Module *nn_flatten(void);
-Module *nn_log_softmax(int dimension); /* negative: from the last */
+Module *nn_log_softmax(int dimension);
+
+/* nn_max_pool2d(2), nn_avg_pool2d(3, .stride = 1): over square windows. */
 typedef struct Pool2dLayer {
     int64_t kernel, stride, padding; /* stride 0: kernel */
     char end;

@@ -7,6 +7,7 @@
 
 WEFT_PUBLIC_BEGIN
 
+/* What steps parameters by their gradients: the options, and a momentum buffer for each parameter. */
 typedef struct Optimizer Optimizer;
 
 typedef struct SgdOptions {
@@ -22,7 +23,7 @@ typedef struct SgdOptions {
 /* optimizer_sgd(&parameters, 0.01, .momentum = 0.9). NULL with an error if an option is out of range. */
 #define optimizer_sgd(...) optimizer_sgd_with((SgdOptions){__VA_ARGS__, .end = 0})
 Optimizer *optimizer_sgd_with(SgdOptions options);
-/* Frees the momentum buffers and lets go of the parameters; before or after whoever else holds them. */
+/* Frees the momentum buffers and lets go of the parameters; before or after whoever else holds them. NULL is fine. */
 void optimizer_free(Optimizer *optimizer);
 
 /* For each value w of a parameter and g of its gradient, as torch.optim.SGD does, every product and sum rounded:
@@ -31,7 +32,7 @@ void optimizer_free(Optimizer *optimizer);
  * Without momentum there is no v. Then clears all gradients. A parameter without a gradient is left alone. Needs no
  * scope. All or nothing: false with an error, everything unchanged, when memory is short or optimizer is NULL. */
 bool optimizer_step(Optimizer *optimizer) WEFT_CHECKED;
-/* Drops all gradients without a step. */
+/* Drops all gradients without a step. NULL is fine. */
 void optimizer_clear(Optimizer *optimizer);
 
 /* What it steps with; 0 for NULL. */
@@ -52,6 +53,7 @@ bool optimizer_set_velocity(Optimizer *optimizer, int64_t i, const Tensor *veloc
  * torch.optim.lr_scheduler's StepLR and OneCycleLR (cosines in two phases; L. Smith and N. Topin, "Super-convergence",
  * 2019). A step is whatever the caller counts: a batch, an epoch. */
 
+/* Which of them; zero is the rate as it is. */
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_STEP, SCHEDULE_ONE_CYCLE } ScheduleKind;
 
 typedef struct Schedule {

@@ -11,6 +11,7 @@
 
 WEFT_PUBLIC_BEGIN
 
+/* Read items and count; leave writing them to the functions below. */
 typedef struct TensorList {
     Tensor **items;
     int64_t count;

@@ -5,6 +5,7 @@
 #ifndef WEFT_REAL_H
 #define WEFT_REAL_H
 
+/* The type, its name as text, and the symbol by which a library of the other kind is refused. */
 #ifdef WEFT_DOUBLE
 typedef double Real;
 #define WEFT_PRECISION "double"
@@ -27,6 +28,7 @@ typedef float Real;
 
 WEFT_PUBLIC_BEGIN
 
+/* Whoever includes this needs the library of its own kind. */
 extern const char WEFT_PRECISION_SYMBOL;
 static const char *const weft_precision_check __attribute__((used)) = &WEFT_PRECISION_SYMBOL;
 

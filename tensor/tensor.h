@@ -23,17 +23,18 @@
 
 WEFT_PUBLIC_BEGIN
 
+/* A handle, always used by its pointer. */
 typedef struct Tensor Tensor;
 
-enum { TENSOR_MAX_RANK = 6 };
-
 /* Sizes of the dimensions, or an index with one number for each. A scalar has rank 0. */
+enum { TENSOR_MAX_RANK = 6 };
 typedef struct Shape {
     int rank;
     int64_t size[TENSOR_MAX_RANK];
 } Shape;
 
-/* SHAPE(128, 1, 28, 28) is the Shape of a batch; AT(0, 0, 13, 13) an index into it. */
+/* SHAPE(128, 1, 28, 28) is the Shape of a batch; AT(0, 0, 13, 13) an index into it; SCALAR the shape of one value and
+ * the index into that. In C++, which has no such literals: const Shape shape = {4, {128, 1, 28, 28}}. */
 #define SHAPE(...)                                                                                                     \
     ((Shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define AT(...) SHAPE(__VA_ARGS__)
@@ -45,6 +46,7 @@ extern Tensor *const TENSOR_NONE;
 
 /* ---- Making tensors. Sizes are at least 1; NULL on a bad shape, with no scope open, or when memory is short. ---- */
 
+/* Every value is 0, or the given one. */
 Tensor *tensor_zeros(Shape shape);
 Tensor *tensor_full(Shape shape, double value);
 /* Copies tensor_count values, row-major, from an array of exactly that many. */
@@ -56,7 +58,7 @@ Tensor *tensor_normal(Shape shape, double mean, double deviation, RandomKey key)
 
 /* ---- Shape ---- */
 
-/* The shape of a tensor; rank 0 and no sizes for NULL. */
+/* The shape of a tensor; that of a scalar for NULL. */
 Shape tensor_shape(const Tensor *t);
 /* The size of one dimension; negative counts from the last (-1). -1 with an error if there is no such dimension. */
 int64_t tensor_size(const Tensor *t, int dimension);
@@ -64,6 +66,7 @@ int64_t tensor_size(const Tensor *t, int dimension);
 int64_t tensor_count(const Tensor *t);
 /* The number of elements of a shape, or -1 if a size is below 1, the rank out of range or the product too large. */
 int64_t shape_count(Shape shape);
+/* Whether rank and sizes are the same. */
 bool shape_equal(Shape a, Shape b);
 /* Writes "[128, 1, 28, 28]" into the buffer, cut to its size, and returns the buffer. */
 enum { SHAPE_TEXT = 160 };
@@ -75,22 +78,24 @@ char *shape_text(Shape shape, char text[SHAPE_TEXT]);
 double tensor_get(const Tensor *t, Shape index);
 /* The only value of a tensor with one element. NaN with an error for any other. */
 double tensor_item(const Tensor *t);
-/* Copies all values out; `count` must be tensor_count(t), so that a buffer of another size is refused. */
+/* Copies all values out; `count` must be tensor_count(t): a buffer of another size is false with an error. */
 bool tensor_read(const Tensor *t, Real *values, int64_t count) WEFT_CHECKED;
-/* Sets one value, or all of them. Every write counts up the version of the storage, which tensors made by
- * tensor_detach and op_reshape may share: backward refuses to use a saved value that was written since. */
+/* Sets one value, or all `count` of them; false with an error if the index or the count does not fit. Every write
+ * counts up the version of the storage, which tensors made by tensor_detach and op_reshape may share: backward refuses
+ * to use a saved value that was written since. */
 bool tensor_set(Tensor *t, Shape index, double value);
 bool tensor_write(Tensor *t, const Real *values, int64_t count) WEFT_CHECKED;
-/* Copies the values of a tensor of the same shape. */
+/* Copies the values of a tensor of the same shape; false with an error if the shapes differ. */
 bool tensor_copy(Tensor *to, const Tensor *from) WEFT_CHECKED;
-/* How many times the storage was written. */
+/* How many times the storage was written; 0 for NULL. */
 int64_t tensor_version(const Tensor *t);
 
 /* ---- Ownership ---- */
 
 /* Adds a reference; returns t. Never fails. */
 Tensor *tensor_retain(Tensor *t);
-/* Drops a reference that tensor_retain added; the last one frees the tensor and what only it kept alive. */
+/* Drops a reference that tensor_retain added; the last one frees the tensor and what only it kept alive. NULL is
+ * fine. */
 void tensor_release(Tensor *t);
 
 /* ---- Gradients (autograd/autograd.h computes them) ---- */
@@ -140,6 +145,7 @@ bool weft_has_openmp(void);
  * every op fails with the same message then. */
 const char *weft_isa(void);
 
+/* Of these headers, and of the library that comes with them. */
 #define WEFT_VERSION "0.1.0"
 
 WEFT_PUBLIC_END

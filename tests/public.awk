@@ -1,5 +1,5 @@
-# awk -f tests/public.awk HEADER...: what public headers declare, a line each: kind, name, file:line, and "documented" or
-# "bare" for whether it has a contract. Kinds are function, object, macro and type.
+# awk -f tests/public.awk HEADER...: what public headers declare, a line each: kind, name, file:line, and "documented"
+# or "bare" for whether it has a contract. Kinds are function, object, macro and type.
 #
 # A contract is a comment right above, which holds up to the next blank line or comment; or one behind it, or within it.
 # A macro and the function that it calls, op_sum and op_sum_with, share theirs.

@@ -42,18 +42,6 @@ for header in $PUBLIC_HEADERS weft.h; do
     done
 done
 
-# A function needs a comment in its paragraph, above it or behind it; or a section's head that is a sentence.
-undocumented()
-{
-    awk '/^[[:space:]]*$/ { commented = head }
-         { head = /^\/\* ---- .*\. .* ---- \*\/$/ }
-         /\/\*|\*\// { commented = 1 }
-         /^[A-Za-z_].*[ *][a-z_0-9]+\(.*/ && !/^(typedef|static|#|extern "C")/ && !commented {
-             print FILENAME ":" FNR ": no comment above " $0; bad = 1 }
-         END { exit bad }' "$@"
-}
-for header in $PUBLIC_HEADERS; do check "$header documents its functions" undocumented "$header"; done
-
 # ---- The two precisions do not link with each other ----
 
 cat > "$work/use.c" <<'END'
