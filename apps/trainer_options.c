@@ -213,7 +213,8 @@ static char *default_text(const Option *option, const TrainerOptions *defaults, 
     int64_t count = option->kind == VALUE_COUNT ? *(const int64_t *)member : 0;
     const char *name = option->kind == VALUE_TEXT ? *(const char *const *)member : NULL;
     text[0] = '\0';
-    if (option->kind == VALUE_COUNT && (double)count >= option->low) snprintf(text, HELP_TEXT, "%lld", (long long)count);
+    if (option->kind == VALUE_COUNT && (double)count >= option->low)
+        snprintf(text, HELP_TEXT, "%lld", (long long)count);
     if (option->kind == VALUE_NUMBER) snprintf(text, HELP_TEXT, "%g", *(const double *)member);
     if (option->kind == VALUE_SCHEDULE) name = SCHEDULES[*(const ScheduleKind *)member];
     if (name) snprintf(text, HELP_TEXT, "%s", name);
