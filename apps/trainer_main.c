@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "apps/trainer_checkpoint.h"
 #include "apps/trainer_clock.h"
 #include "apps/trainer_run.h"
 #include "nn/commas.h"
@@ -31,14 +32,18 @@ static bool on_step(const PassMetrics *so_far, int64_t step, int64_t steps, void
 
 /* ---- What is printed ---- */
 
-static void print_start(const TrainerSession *session, const Module *model)
+static void print_start(const TrainerSession *session, const TrainerRun *run)
 {
     char parameters[COMMAS_TEXT], train[COMMAS_TEXT], test[COMMAS_TEXT];
     printf("%s: %s parameters, %d thread%s, %s, %s\n", session->app->name,
-           commas(nn_parameter_count(model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
+           commas(nn_parameter_count(run->model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
            weft_isa(), WEFT_PRECISION);
     printf("%s: %s images to train on, %s %s\n", session->options.data, commas(session->train_count, train),
            commas(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
+    if (session->options.resume) {
+        printf("%s: resuming after epoch %lld of %lld\n", session->options.checkpoint,
+               (long long)run->metrics.count, (long long)session->options.epochs);
+    }
     fflush(stdout);
 }
 
@@ -136,15 +141,40 @@ static bool evaluate(TrainerSession *session)
     return ok;
 }
 
+static uint64_t seed_of(const TrainerSession *session, int64_t run)
+{
+    return (uint64_t)session->options.seed + (uint64_t)(run - 1);
+}
+
+/* What the epochs took. */
+static double seconds_of(const Metrics *metrics)
+{
+    double seconds = 0;
+    for (int64_t i = 0; i < metrics->count; i++)
+        seconds += metrics->epochs[i].train.seconds + metrics->epochs[i].test.seconds;
+    return seconds;
+}
+
+/* The log's rows of epochs that a checkpoint has; `before`: how many were before them, over all runs. */
+static bool log_again(TrainerSession *session, const Metrics *metrics, int64_t before)
+{
+    bool ok = true;
+    for (int64_t i = 0; i < metrics->count && ok; i++) {
+        int64_t run = (before + i) / session->options.epochs;
+        ok = trainer_log_row(&session->log, seed_of(session, run + 1), &metrics->epochs[i]);
+    }
+    return ok;
+}
+
 /* Before the first run trains: everything that could fail without training has been tried by now but the log, which is
  * last so that none is left by a training that does not begin. */
-static bool begin(TrainerSession *session, const Module *model)
+static bool begin(TrainerSession *session, const TrainerRun *run)
 {
     const TrainerOptions *options = &session->options;
-    print_remarks(session, model);
+    print_remarks(session, run->model);
     if (!trainer_log_open(&session->log, options->log, options->runs > 1)) return false;
-    if (!options->quiet) print_start(session, model);
-    return true;
+    if (!options->quiet) print_start(session, run);
+    return log_again(session, &session->past, 0) && log_again(session, &run->metrics, session->past.count);
 }
 
 /* One of the runs, and what it prints and leaves. */
@@ -152,15 +182,19 @@ static bool train_once(TrainerSession *session, Statistics *statistics)
 {
     TrainerRun run;
     int64_t number = session->display.run;
+    bool first = number == session->first_run;
     double start = trainer_clock();
-    bool ok = trainer_run_open(&run, session, (uint64_t)session->options.seed + (uint64_t)(number - 1));
-    ok = ok && (number > 1 || begin(session, run.model)) && trainer_run_train(&run, session);
+    bool ok = trainer_run_open(&run, session, seed_of(session, number));
+    ok = ok && (!first || (trainer_checkpoint_restore(&run, session) && begin(session, &run)));
+    start -= seconds_of(&run.metrics);
+    ok = ok && trainer_run_train(&run, session);
     trainer_display_clear(&session->display);
     if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
     if (ok) {
         statistics_add(statistics, run.metrics.epochs[run.metrics.count - 1].test.accuracy);
         print_run(session, &run, trainer_clock() - start);
     }
+    for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);
     trainer_run_close(&run);
     return ok;
 }
@@ -169,10 +203,14 @@ static bool train(TrainerSession *session)
 {
     const TrainerOptions *options = &session->options;
     if (options->save != NULL && !weft_file_check_writable(options->save)) return false;
+    if (options->checkpoint != NULL && !weft_file_check_writable(options->checkpoint)) return false;
+    if (!trainer_checkpoint_open(session)) return false;
     Statistics statistics = {0};
-    double start = trainer_clock();
+    double start = trainer_clock() - seconds_of(&session->past);
+    for (int64_t run = 1; run < session->first_run; run++)
+        statistics_add(&statistics, session->past.epochs[run * options->epochs - 1].test.accuracy);
     bool ok = true;
-    for (int64_t number = 1; ok && number <= options->runs; number++) {
+    for (int64_t number = session->first_run; ok && number <= options->runs; number++) {
         session->display.run = number;
         ok = train_once(session, &statistics);
     }
@@ -188,6 +226,8 @@ static bool run_session(TrainerSession *session)
     if (options->summary) return show_summary(session);
     trainer_display_start(&session->display);
     bool ok = trainer_session_load_data(session) && (options->eval ? evaluate(session) : train(session));
+    trainer_checkpoint_close(session);
+    metrics_free(&session->past);
     trainer_session_free_data(session);
     return ok;
 }
@@ -234,7 +274,7 @@ int trainer_main(int argc, char **argv, const TrainerApp *app)
     weft_error_clear();
     interrupted = 0;
     const TrainerOptions defaults = trainer_options_default(app);
-    TrainerSession session = {.app = app, .options = defaults, .progress = on_step};
+    TrainerSession session = {.app = app, .options = defaults, .first_run = 1, .progress = on_step};
     TrainerOptions *options = &session.options;
     if (!trainer_options_parse(options, argc, argv)) return usage_error(app);
     session.display = (TrainerDisplay){.runs = options->runs, .epochs = options->epochs, .quiet = options->quiet,

@@ -2,9 +2,11 @@
 #include "apps/trainer_options.h"
 
 #include <errno.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/dataset.h"
 #include "tensor/file.h"
 
 typedef enum ValueKind {
@@ -12,6 +14,8 @@ typedef enum ValueKind {
     VALUE_COUNT,
     VALUE_NUMBER,
     VALUE_TEXT,
+    VALUE_INPUT, /* the name of a file that is read, and of one that is written */
+    VALUE_OUTPUT,
     VALUE_SCHEDULE
 } ValueKind;
 
@@ -27,7 +31,7 @@ typedef struct Option {
 
 #define MAX_COUNT 1e9
 #define MAX_SEED 9007199254740992.0 /* 2^53: up to here a double, which ranges are, holds every whole number */
-enum { HELP_TEXT = 128 };
+enum { HELP_TEXT = 2 * OPTION_TEXT };
 #define IN(member) offsetof(TrainerOptions, member)
 
 /* A help text makes a line of --help, which must fit a screen: 24 lines of 80 columns with the name, the usage and the
@@ -48,9 +52,11 @@ static const Option OPTIONS[] = {
     {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "weights, order, augmentation, dropout"},
     {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation"},
     {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it"},
-    {"Files", "load", "FILE", VALUE_TEXT, IN(load), 0, 0, NULL},
-    {"", "save", "FILE", VALUE_TEXT, IN(save), 0, 0, "weights to begin with; write at the end"},
-    {"", "log", "FILE", VALUE_TEXT, IN(log), 0, 0, "csv, a row after each epoch"},
+    {"Files", "load", "FILE", VALUE_INPUT, IN(load), 0, 0, NULL},
+    {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end"},
+    {"", "checkpoint", "FILE", VALUE_OUTPUT, IN(checkpoint), 0, 0, NULL},
+    {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all after each epoch; go on from there"},
+    {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, "csv, a row after each epoch"},
     {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
     {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
     {"Output", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL},
@@ -134,6 +140,8 @@ static bool parse_value(const Option *option, const char *text, TrainerOptions *
     case VALUE_NUMBER: return parse_number(option, text, member);
     case VALUE_SCHEDULE: return parse_schedule(option, text, member);
     case VALUE_TEXT:
+    case VALUE_INPUT:
+    case VALUE_OUTPUT:
         if (*text == '\0') return weft_fail("--%s takes a %s, not ''", option->name, option->value);
         *(const char **)member = text;
         return true;
@@ -172,18 +180,45 @@ static int parse_option(TrainerOptions *options, int argc, char **argv)
     return parse_value(option, argv[1], options) ? 2 : 0;
 }
 
+/* The file that an option names; NULL if it is not given, or names none. */
+static const char *path_of(const Option *option, const TrainerOptions *options)
+{
+    if (option->kind != VALUE_INPUT && option->kind != VALUE_OUTPUT) return NULL;
+    return *(const char *const *)((const char *)options + option->offset);
+}
+
+/* No file is written that another option reads or writes. Weights may take the place of those that were read: by the
+ * time they are written, those are in memory. */
+static bool check_output(const TrainerOptions *options, const Option *output)
+{
+    const char *path = path_of(output, options);
+    if (path == NULL || output->kind != VALUE_OUTPUT) return true;
+    for (const Option *other = OPTIONS; other < OPTIONS + OPTION_COUNT; other++) {
+        const char *its = path_of(other, options);
+        bool weights = other->offset == IN(load) && output->offset == IN(save);
+        if (other == output || its == NULL || weights || !weft_file_same(path, its)) continue;
+        return weft_fail("--%s and --%s name the same file, '%s'", output->name, other->name, path);
+    }
+    return !dataset_mnist_has(options->data, path) ||
+           weft_fail("--%s names a file of the data, '%s'", output->name, path);
+}
+
 /* What the options ask for together. */
 static bool check_together(const TrainerOptions *options)
 {
     if (options->eval && !options->load) return weft_fail("--eval needs --load FILE: the weights to test");
-    if (options->eval && (options->save || options->log || options->runs > 1)) {
+    if (options->eval && (options->save || options->log || options->checkpoint || options->runs > 1)) {
         return weft_fail("--eval trains nothing: it does not go with --%s",
-                         options->save ? "save" : options->log ? "log" : "runs");
+                         options->save         ? "save"
+                         : options->log        ? "log"
+                         : options->checkpoint ? "checkpoint"
+                                               : "runs");
     }
-    if (options->log && options->save && weft_file_same(options->log, options->save))
-        return weft_fail("--log and --save name the same file, '%s'", options->log);
-    if (options->log && options->load && weft_file_same(options->log, options->load))
-        return weft_fail("--log and --load name the same file, '%s'", options->log);
+    if (options->resume && !options->checkpoint)
+        return weft_fail("--resume needs --checkpoint FILE: the training to go on with");
+    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
+        if (!check_output(options, option)) return false;
+    }
     if (options->save && options->runs > 1) return weft_fail("--save writes one file, --runs above 1 trains several");
     return true;
 }
@@ -204,33 +239,63 @@ bool trainer_options_given(const TrainerOptions *options, const char *name)
     return option != NULL && (options->given >> (option - OPTIONS) & 1) != 0;
 }
 
-/* ---- Help ---- */
+/* ---- Values as text ---- */
 
-/* "0.05", or "" where the option is off unless given. */
-static char *default_text(const Option *option, const TrainerOptions *defaults, char text[HELP_TEXT])
+/* The fewest digits that strtod reads as the same number. */
+static void number_text(double number, char text[OPTION_TEXT])
 {
-    const void *member = (const char *)defaults + option->offset;
-    int64_t count = option->kind == VALUE_COUNT ? *(const int64_t *)member : 0;
-    const char *name = option->kind == VALUE_TEXT ? *(const char *const *)member : NULL;
+    for (int digits = 1; digits <= DBL_DECIMAL_DIG; digits++) {
+        snprintf(text, OPTION_TEXT, "%.*g", digits, number);
+        if (strtod(text, NULL) == number) return;
+    }
+}
+
+/* "0.05", or "" where the option is off, or not given and without a default. */
+static char *value_text(const Option *option, const TrainerOptions *options, char text[OPTION_TEXT])
+{
+    const void *member = (const char *)options + option->offset;
+    const char *name = NULL;
     text[0] = '\0';
-    if (option->kind == VALUE_COUNT && (double)count >= option->low)
-        snprintf(text, HELP_TEXT, "%lld", (long long)count);
-    if (option->kind == VALUE_NUMBER) snprintf(text, HELP_TEXT, "%g", *(const double *)member);
-    if (option->kind == VALUE_SCHEDULE) name = SCHEDULES[*(const ScheduleKind *)member];
-    if (name) snprintf(text, HELP_TEXT, "%s", name);
+    switch (option->kind) {
+    case VALUE_NONE: name = *(const bool *)member ? "on" : NULL; break;
+    case VALUE_COUNT:
+        if ((double)*(const int64_t *)member >= option->low)
+            snprintf(text, OPTION_TEXT, "%lld", (long long)*(const int64_t *)member);
+        break;
+    case VALUE_NUMBER: number_text(*(const double *)member, text); break;
+    case VALUE_SCHEDULE: name = SCHEDULES[*(const ScheduleKind *)member]; break;
+    case VALUE_TEXT:
+    case VALUE_INPUT:
+    case VALUE_OUTPUT: name = *(const char *const *)member; break;
+    }
+    if (name) snprintf(text, OPTION_TEXT, "%s", name);
     return text;
 }
+
+bool trainer_options_result(const TrainerOptions *options, int *i, char name[OPTION_TEXT], char value[OPTION_TEXT])
+{
+    while (*i < OPTION_COUNT) {
+        const Option *option = &OPTIONS[(*i)++];
+        if (option->offset < IN(limit) || option->offset > IN(runs)) continue;
+        snprintf(name, OPTION_TEXT, "--%s", option->name);
+        if (!*value_text(option, options, value)) snprintf(value, OPTION_TEXT, "off");
+        return true;
+    }
+    return false;
+}
+
+/* ---- Help ---- */
 
 /* Writes the line of the options up to the next one that has a help text, which is returned. */
 static const Option *print_line(FILE *file, const Option *option, const TrainerOptions *defaults)
 {
-    char names[HELP_TEXT] = "", values[HELP_TEXT] = "", value[HELP_TEXT];
+    char names[HELP_TEXT] = "", values[HELP_TEXT] = "", value[OPTION_TEXT];
     const char *group = option->group;
     for (;; option++) {
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, "--%s%s%s%s", option->name, option->value ? " " : "",
                  option->value ? option->value : "", option->help ? "" : ", ");
-        if (*default_text(option, defaults, value)) {
+        if (*value_text(option, defaults, value)) {
             used = strlen(values);
             snprintf(values + used, sizeof values - used, "%s%s", used > 0 ? ", " : " [", value);
         }

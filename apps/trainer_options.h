@@ -7,14 +7,16 @@
 /* One member for each row of the table in trainer_options.c. */
 typedef struct TrainerOptions {
     const char *data;
+    /* From here to `runs`: what determines the result, which checkpoints keep. */
     int64_t limit, validate; /* 0: all training images, no held-out ones */
     bool no_augment, no_shuffle;
     int64_t epochs, batch_size;
     double lr, momentum, weight_decay, dropout;
     ScheduleKind schedule;
-    int64_t seed, runs, threads;
-    const char *load, *save, *log; /* NULL: not asked for */
-    bool eval, summary, quiet, help, version;
+    int64_t seed, runs;
+    int64_t threads;
+    const char *load, *save, *log, *checkpoint; /* NULL: not asked for */
+    bool resume, eval, summary, quiet, help, version;
     uint64_t given;          /* bit i: row i of the table was on the command line */
 } TrainerOptions;
 
@@ -24,6 +26,10 @@ TrainerOptions trainer_options_default(const TrainerApp *app);
 bool trainer_options_parse(TrainerOptions *options, int argc, char **argv) WEFT_CHECKED;
 /* Whether an option, "dropout", was on the command line. */
 bool trainer_options_given(const TrainerOptions *options, const char *name);
+/* Writes the name, "--lr", and value of one after another of the options that determine the result: begin with i = 0;
+ * false after the last. What is off, or not given and without a default, is "off". */
+enum { OPTION_TEXT = 128 };
+bool trainer_options_result(const TrainerOptions *options, int *i, char name[OPTION_TEXT], char value[OPTION_TEXT]);
 /* Prints the list of options with these defaults. */
 void trainer_options_help(FILE *file, const TrainerApp *app, const TrainerOptions *defaults);
 

@@ -1,5 +1,5 @@
 /* One training of one network. */
-#include "apps/trainer_run.h"
+#include "apps/trainer_checkpoint.h"
 
 #include "nn/state.h"
 
@@ -50,6 +50,13 @@ Module *trainer_model(const TrainerSession *session, uint64_t seed)
     return NULL;
 }
 
+bool trainer_cycles_momentum(const TrainerSession *session)
+{
+    const TrainerOptions *options = &session->options;
+    return options->schedule == SCHEDULE_ONE_CYCLE && session->app->cycle_momentum &&
+           !trainer_options_given(options, "momentum");
+}
+
 static Schedule make_schedule(const TrainerSession *session, int64_t epoch_steps)
 {
     const TrainerOptions *options = &session->options;
@@ -58,7 +65,7 @@ static Schedule make_schedule(const TrainerSession *session, int64_t epoch_steps
                       .lr = options->lr,
                       .step_size = part * epoch_steps,
                       .total_steps = options->epochs * epoch_steps,
-                      .cycle_momentum = session->app->cycle_momentum && !trainer_options_given(options, "momentum")};
+                      .cycle_momentum = trainer_cycles_momentum(session)};
 }
 
 static Optimizer *make_optimizer(const Module *model, const TrainerOptions *options)
@@ -128,6 +135,7 @@ static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
     }
     epoch.lr = optimizer_lr(run->optimizer);
     if (!trainer_run_test(run, session, &epoch.test) || !metrics_add(&run->metrics, &epoch)) return false;
+    if (!trainer_checkpoint_write(run, session)) return false;
     if (!trainer_log_row(&session->log, run->seed, &epoch)) return false;
     trainer_display_epoch(&session->display, &epoch);
     return true;
@@ -135,7 +143,7 @@ static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
 
 bool trainer_run_train(TrainerRun *run, TrainerSession *session)
 {
-    for (int64_t epoch = 1; epoch <= session->options.epochs; epoch++) {
+    for (int64_t epoch = run->metrics.count + 1; epoch <= session->options.epochs; epoch++) {
         if (!run_epoch(run, session, epoch)) return false;
     }
     session->display.epoch = 0;

@@ -5,6 +5,13 @@
 #include "apps/trainer_log.h"
 #include "apps/trainer_options.h"
 #include "apps/trainer_progress.h"
+#include "nn/state_file.h"
+
+/* What apps/trainer_checkpoint.c knows of --checkpoint. */
+typedef struct TrainerCheckpoint {
+    SafetensorsMetadata training; /* what tells this training from others */
+    Safetensors file;             /* what --resume read, until a run took it */
+} TrainerCheckpoint;
 
 /* What all runs of a program share. */
 typedef struct TrainerSession {
@@ -15,6 +22,9 @@ typedef struct TrainerSession {
     int64_t test_first, test_count;
     TrainerDisplay display;
     TrainerLog log;
+    TrainerCheckpoint checkpoint;
+    int64_t first_run;             /* of this process, from 1 */
+    Metrics past;                  /* the epochs of all runs before the present one */
     TrainerProgress *progress;     /* of every pass; its context is the session */
 } TrainerSession;
 
@@ -36,7 +46,9 @@ typedef struct TrainerRun {
 Module *trainer_model(const TrainerSession *session, uint64_t seed);
 /* Makes all that a run needs. Close it even if that failed. */
 bool trainer_run_open(TrainerRun *run, const TrainerSession *session, uint64_t seed) WEFT_CHECKED;
-/* Trains and tests all epochs: log, lines and metrics. */
+/* Whether the schedule moves the momentum too. */
+bool trainer_cycles_momentum(const TrainerSession *session);
+/* Trains and tests all epochs that it has not: checkpoint, log, lines and metrics. */
 bool trainer_run_train(TrainerRun *run, TrainerSession *session) WEFT_CHECKED;
 bool trainer_run_test(TrainerRun *run, TrainerSession *session, PassMetrics *result) WEFT_CHECKED;
 void trainer_run_close(TrainerRun *run);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tensor/file.h"
 #include "tensor/memory.h"
 
 enum { MAX_SIDE = 65536, MAX_CLASSES = DATA_MAX_BYTE + 1, LABELS_BEGIN = 8 };
@@ -100,6 +101,11 @@ void dataset_free(Dataset *dataset)
 
 /* ---- MNIST ---- */
 
+/* The images and labels to train on, then those to test on. */
+static const char *const MNIST_NAMES[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                                          "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
+enum { MNIST_FILES = sizeof MNIST_NAMES / sizeof *MNIST_NAMES };
+
 static char *join(const char *folder, const char *name, const char *suffix)
 {
     size_t room = strlen(folder) + strlen(name) + strlen(suffix) + 2;
@@ -121,11 +127,23 @@ static char *find_file(const char *folder, const char *name)
     return NULL;
 }
 
+bool dataset_mnist_has(const char *folder, const char *path)
+{
+    bool has = false;
+    for (int i = 0; i < MNIST_FILES && !has; i++) {
+        char *file = join(folder, MNIST_NAMES[i], "");
+        has = !file || weft_file_same(file, path);
+        weft_free(file);
+    }
+    return has;
+}
+
 Dataset *dataset_mnist(const char *folder, bool train)
 {
     if (!folder) return weft_fail("dataset_mnist: no folder");
-    char *images = find_file(folder, train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte");
-    char *labels = images ? find_file(folder, train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte") : NULL;
+    const char *const *names = MNIST_NAMES + (train ? 0 : MNIST_FILES / 2);
+    char *images = find_file(folder, names[0]);
+    char *labels = images ? find_file(folder, names[1]) : NULL;
     Dataset *dataset = labels ? dataset_idx(images, labels, MNIST_CLASSES) : NULL;
     if (dataset && (dataset->height != MNIST_SIDE || dataset->width != MNIST_SIDE)) {
         weft_fail("%s: images of %lld x %lld; MNIST's are %d x %d", images, (long long)dataset->height,

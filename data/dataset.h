@@ -14,6 +14,9 @@ struct Dataset {
 /* What the random numbers of a loader's seed are for: RandomKey's stream. */
 enum { STREAM_ORDER = 0x6f726465, STREAM_AUGMENTATION = 0x61756720 };
 
+/* Whether the path names one of the folder's files under MNIST's names. True, with an error, when memory is short. */
+bool dataset_mnist_has(const char *folder, const char *path);
+
 enum { IDX_MAX_DIMENSIONS = 4 };
 /* Reads an idx file of unsigned bytes in `dimensions` dimensions, the format of MNIST (Y. LeCun, C. Cortes): two zero
  * bytes, the type 8, the number of dimensions, each size as 4 bytes, the highest first, then the values. Returns the

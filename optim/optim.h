@@ -35,6 +35,8 @@ bool optimizer_step(Optimizer *optimizer) WEFT_CHECKED;
 /* Drops all gradients without a step. NULL is fine. */
 void optimizer_clear(Optimizer *optimizer);
 
+/* The number of its parameters; 0 for NULL. */
+int64_t optimizer_count(const Optimizer *optimizer);
 /* What it steps with; 0 for NULL. */
 double optimizer_lr(const Optimizer *optimizer);
 double optimizer_momentum(const Optimizer *optimizer);

@@ -147,6 +147,11 @@ void optimizer_clear(Optimizer *optimizer)
 
 /* ---- Looking and setting ---- */
 
+int64_t optimizer_count(const Optimizer *optimizer)
+{
+    return optimizer ? optimizer->count : 0;
+}
+
 double optimizer_lr(const Optimizer *optimizer)
 {
     return optimizer ? optimizer->lr : 0;
