@@ -55,7 +55,7 @@ static const Option OPTIONS[] = {
     {"Files", "load", "FILE", VALUE_INPUT, IN(load), 0, 0, NULL},
     {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end"},
     {"", "checkpoint", "FILE", VALUE_OUTPUT, IN(checkpoint), 0, 0, NULL},
-    {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all after each epoch; go on from there"},
+    {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all, each epoch; go on from there"},
     {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, "csv, a row after each epoch"},
     {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
     {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
