@@ -169,8 +169,10 @@ uninstall: ## remove what install put there; the headers stay while the other pr
 
 # ---- Tests and training ----
 
-TEST_SOURCES  := $(wildcard tests/test_*.c) tests/main.c tests/cases.c
+TEST_SHARED   := tests/cases.c tests/networks.c tests/numbers.c
+TEST_SOURCES  := $(wildcard tests/test_*.c) tests/main.c $(TEST_SHARED)
 UNIT          := $(BUILD)/tests/unit
+PARITY        := $(BUILD)/tests/parity
 DOUBLE        := $(if $(filter float,$(PRECISION)),$(BUILD)/double)
 SHELL_TESTS   := $(wildcard tests/test_*.sh)
 # What a user's own program is compiled with, for tests that do so: the shell tests read these.
@@ -182,12 +184,17 @@ $(UNIT): $(TEST_SOURCES:%.c=$(OBJ)/%.o) $(BUILD)/libweft.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
-.PHONY: unit unit-double test train print-build
-unit: $(UNIT) ## build the unit tests: build/tests/unit [--verbose] [PART OF A NAME]...
-unit-double:
-	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit
+$(PARITY): $(OBJ)/tests/parity.o $(TEST_SHARED:%.c=$(OBJ)/%.o) $(BUILD)/libweft.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
-test: all unit $(BUILD)/tests/bench $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
+.PHONY: unit unit-double parity test train print-build
+unit: $(UNIT) ## build the unit tests: build/tests/unit [--verbose] [PART OF A NAME]...
+parity: $(PARITY)
+unit-double:
+	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit parity
+
+test: all unit parity $(BUILD)/tests/bench $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
 .PHONY: data

@@ -303,6 +303,14 @@ Tensor *case_input(const Case *c, int i)
     return t;
 }
 
+unsigned case_lanes(const Case *c)
+{
+    unsigned mask = 0;
+    for (int i = 0; i < c->input_count; i++)
+        if (c->inputs[i].shape.rank >= 2) mask |= 1U << i;
+    return mask;
+}
+
 Tensor *case_output_grad(Shape shape)
 {
     return test_tensor(shape, CASE_OUTPUT_STREAM, 1);

@@ -40,6 +40,8 @@ bool case_has_batch(const char *text);
 
 /* Input i's values, stream i of the hash; owned by the innermost scope. */
 Tensor *case_input(const Case *c, int i);
+/* A bit for each input that has two layouts: bit i for input i. */
+unsigned case_lanes(const Case *c);
 /* Runs the op on these inputs. */
 Tensor *case_run(const Case *c, Tensor *const *inputs);
 /* The output's gradient: test_number of stream CASE_OUTPUT_STREAM. */

@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 #include "optim/optim.h"
 #include "tests/cases.h"
+#include "tests/networks.h"
 #include "tests/test.h"
 
 enum {
@@ -92,12 +93,7 @@ static bool matches(const Tensor *t, const char *digest, double tolerance, const
 
 /* ---- Ops: a test of each case in the file ---- */
 
-static const char *ops_path(void)
-{
-    const char *path = getenv("GOLDEN_OPS");
-    return path ? path : "tests/golden/ops.txt";
-}
-
+static const char ops_path[] = "tests/golden/ops.txt";
 static int case_count;
 
 /* Runs the case whose line is at hand, and checks it against the lines that follow. */
@@ -133,7 +129,7 @@ static bool check_case(Golden *golden)
 
 static void run_case(void)
 {
-    Golden golden = golden_open(ops_path());
+    Golden golden = golden_open(ops_path);
     bool ok = fseek(golden.file, test_index(), SEEK_SET) == 0 && next_line(&golden) && check_case(&golden);
     golden_close(&golden);
     CHECK(ok);
@@ -141,7 +137,7 @@ static void run_case(void)
 
 __attribute__((constructor)) static void register_cases(void)
 {
-    Golden golden = golden_open(ops_path());
+    Golden golden = golden_open(ops_path);
     if (!golden.file) return;
     for (int64_t offset = 0; next_line(&golden); offset = ftell(golden.file)) {
         if (!after(&golden, "case")) continue;
@@ -252,46 +248,7 @@ TEST(golden_schedules)
 
 /* ---- Training the two seed networks ---- */
 
-enum { TRAINING_STEPS = 100, BATCH = 20, BATCHES = 5, IMAGE_STREAM = 300, LABEL_STREAM = 400, WEIGHT_STREAM = 500,
-       FIRST_BATCH = 3 };
-
-static Module *cnn_new(void)
-{
-    return nn_sequential_named({"conv1", nn_conv2d(1, 32, 3, .relu = true)}, {"conv2", nn_conv2d(32, 64, 3)},
-                               {"pool1", nn_max_pool2d(2)}, {"relu1", nn_relu()},
-                               {"conv3", nn_conv2d(64, 128, 3, .relu = true)}, {"conv4", nn_conv2d(128, 256, 3)},
-                               {"pool2", nn_max_pool2d(2)}, {"relu2", nn_relu()}, {"flatten", nn_flatten()},
-                               {"fc1", nn_linear(4096, 50, .relu = true)}, {"fc2", nn_linear(50, 10)},
-                               {"softmax", nn_log_softmax(1)});
-}
-
-#define BLOCK(i, inputs, outputs, kernel)                                                                              \
-    {"conv" #i, nn_conv2d(inputs, outputs, kernel, .relu = true)}, {"bn" #i, nn_batch_norm2d(outputs)},                \
-        {"drop" #i, nn_dropout(0)}
-
-static Module *tiny_new(void)
-{
-    return nn_sequential_named(BLOCK(1, 1, 8, 3), BLOCK(2, 8, 12, 3), BLOCK(3, 12, 16, 3), {"pool1", nn_max_pool2d(2)},
-                               BLOCK(4, 16, 8, 1), BLOCK(5, 8, 12, 3), BLOCK(6, 12, 16, 3), BLOCK(7, 16, 16, 3),
-                               BLOCK(8, 16, 16, 3), {"conv9", nn_conv2d(16, 10, 1)}, {"pool2", nn_avg_pool2d(3)},
-                               {"flatten", nn_flatten()}, {"softmax", nn_log_softmax(1)});
-}
-
-/* As set_weights of make.py. */
-static bool set_weights(const NamedTensors *parameters)
-{
-    bool ok = parameters->count > 0;
-    for (int64_t i = 0; ok && i < parameters->count; i++) {
-        Tensor *t = parameters->items[i].tensor;
-        const char *name = parameters->items[i].name;
-        Shape shape = tensor_shape(t);
-        int64_t inputs = tensor_count(t) / shape.size[0];
-        double scale = shape.rank == 1 ? 0.1 : 1 / sqrt((double)inputs);
-        bool is_factor = strncmp(name, "bn", 2) == 0 && strstr(name, ".weight");
-        ok = tensor_copy(t, test_tensor_near(shape, WEIGHT_STREAM + (uint32_t)i, scale, is_factor ? 1 : 0));
-    }
-    return ok;
-}
+enum { TRAINING_STEPS = 100, BATCH = 20, BATCHES = 5, IMAGE_STREAM = 300, LABEL_STREAM = 400, FIRST_BATCH = 3 };
 
 /* One line "WORD name digest" for each tensor, in order; compares the tensors, or their gradients. */
 static bool tensors_match(Golden *golden, const char *word, const NamedTensors *tensors, double tolerance)
@@ -310,13 +267,6 @@ static bool tensors_match(Golden *golden, const char *word, const NamedTensors *
     return true;
 }
 
-static Tensor *loss_of(Module *model, int64_t count, uint32_t image_stream, uint32_t label_stream)
-{
-    Tensor *images = test_tensor(SHAPE(count, 1, 28, 28), image_stream, 2), *labels = tensor_zeros(SHAPE(count));
-    for (int64_t n = 0; n < count; n++) tensor_set(labels, AT(n), floor((test_number(label_stream, n) + 1) * 5));
-    return op_nll_loss(nn_forward(model, images), labels);
-}
-
 /* One step that float is good for: few images, and no value so near a kink that rounding takes it across. */
 static bool first_step_matches(Golden *golden, Module *model)
 {
@@ -325,7 +275,7 @@ static bool first_step_matches(Golden *golden, Module *model)
     char *rest = NULL;
     uint32_t stream = text ? (uint32_t)strtol(text, &rest, 10) : 0;
     text = rest;
-    Tensor *loss = set_weights(&parameters) ? loss_of(model, FIRST_BATCH, stream, stream + 1) : NULL;
+    Tensor *loss = network_set_weights(model) ? network_loss(model, FIRST_BATCH, stream, stream + 1) : NULL;
     bool ok = loss && text && next_is_close(&text, tensor_item(loss), 1, IS_DOUBLE ? 1e-12 : 1e-5, "first loss") &&
               backward(loss) && tensors_match(golden, "grad", &parameters, IS_DOUBLE ? 1e-10 : 1e-4);
     nn_named_free(&parameters);
@@ -339,7 +289,7 @@ static bool losses_match(Golden *golden, Module *model, Optimizer *sgd)
     bool ok = text != NULL;
     for (uint32_t step = 0; ok && step < TRAINING_STEPS; step++) {
         Scope scope = scope_open();
-        Tensor *loss = loss_of(model, BATCH, IMAGE_STREAM + step % BATCHES, LABEL_STREAM + step % BATCHES);
+        Tensor *loss = network_loss(model, BATCH, IMAGE_STREAM + step % BATCHES, LABEL_STREAM + step % BATCHES);
         char what[NAME_BYTES];
         snprintf(what, sizeof what, "loss of step %u", step);
         ok = loss && next_is_close(&text, tensor_item(loss), 1, 1e-9, what) && backward(loss) && optimizer_step(sgd);
@@ -353,7 +303,7 @@ static bool training_matches(Golden *golden, Module *model)
 {
     NamedTensors parameters = nn_named_parameters(model), buffers = nn_named_buffers(model);
     TensorList list = {0};
-    bool ok = set_weights(&parameters) && nn_parameters(model, &list);
+    bool ok = network_set_weights(model) && nn_parameters(model, &list);
     Optimizer *sgd = optimizer_sgd(&list, 0.02, .momentum = 0.9, .weight_decay = 1e-4);
     ok = ok && losses_match(golden, model, sgd) && tensors_match(golden, "final", &parameters, 1e-9) &&
          tensors_match(golden, "buffer", &buffers, 1e-9);
@@ -365,20 +315,20 @@ static bool training_matches(Golden *golden, Module *model)
     return ok;
 }
 
-static bool matches_file(const char *path, Module *(*new_model)(void))
+static bool matches_file(const char *path, Module *(*new_model)(double dropout))
 {
     Golden golden = golden_open(path);
-    bool ok = first_step_matches(&golden, new_model()) && (!IS_DOUBLE || training_matches(&golden, new_model()));
+    bool ok = first_step_matches(&golden, new_model(0)) && (!IS_DOUBLE || training_matches(&golden, new_model(0)));
     golden_close(&golden);
     return ok;
 }
 
 TEST(golden_training_of_mnist_cnn)
 {
-    CHECK(matches_file("tests/golden/mnist_cnn.txt", cnn_new));
+    CHECK(matches_file("tests/golden/mnist_cnn.txt", network_cnn));
 }
 
 TEST(golden_training_of_mnist_tiny)
 {
-    CHECK(matches_file("tests/golden/mnist_tiny.txt", tiny_new));
+    CHECK(matches_file("tests/golden/mnist_tiny.txt", network_tiny));
 }

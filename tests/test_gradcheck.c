@@ -189,15 +189,6 @@ static Tensor *run_check(Tensor *const *inputs, void *context)
     return case_run(&check->row, converted);
 }
 
-/* The inputs that have two layouts. */
-static unsigned lanes_inputs(const Case *row)
-{
-    unsigned mask = 0;
-    for (int i = 0; i < row->input_count; i++)
-        if (row->inputs[i].shape.rank >= 2) mask |= 1U << i;
-    return mask;
-}
-
 /* Every subset of the inputs in lanes. */
 static bool check_layouts(const char *text, int64_t n)
 {
@@ -205,7 +196,7 @@ static bool check_layouts(const char *text, int64_t n)
     if (!case_parse(&check.row, text, n)) return weft_fail("the row is malformed");
     Tensor *inputs[CASE_INPUTS];
     for (int i = 0; i < check.row.input_count; i++) inputs[i] = case_input(&check.row, i);
-    unsigned mask = lanes_inputs(&check.row);
+    unsigned mask = case_lanes(&check.row);
     check.lanes = mask;
     do {
         if (!gradcheck(run_check, &check, inputs, check.row.input_count, .elements = CHECKED_ELEMENTS,

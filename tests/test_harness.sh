@@ -24,7 +24,7 @@ END
 sed -i 's/#include <unistd.h>/#include <signal.h>\n&/' "$work/faulty.c"
 # shellcheck disable=SC2086
 check "compiles" "$CC" -D_POSIX_C_SOURCE=200809L $USER_CFLAGS -I. "$work/faulty.c" "$BUILD/obj/tests/main.o" \
-    "$BUILD/libweft.a" $USER_LDFLAGS -o "$work/faulty"
+    "$BUILD/obj/tests/numbers.o" "$BUILD/libweft.a" $USER_LDFLAGS -o "$work/faulty"
 "$work/faulty" --timeout 1 > "$work/out"
 check "exit status tells of the failures" [ $? = 1 ]
 check "counts" [ "$(tail -n 1 "$work/out")" = "2 passed, 13 failed, 1 skipped" ]

@@ -70,15 +70,6 @@ static void run_and_compare(const Outcome *expected, const Case *c, unsigned lan
     scope_close(scope);
 }
 
-/* The inputs that have two layouts. */
-static unsigned in_two_layouts(const Case *c)
-{
-    unsigned mask = 0;
-    for (int i = 0; i < c->input_count; i++)
-        if (c->inputs[i].shape.rank >= 2) mask |= 1U << i;
-    return mask;
-}
-
 static void check_layouts(const char *text, int64_t n)
 {
     Case c;
@@ -86,7 +77,7 @@ static void check_layouts(const char *text, int64_t n)
     Scope scope = scope_open();
     Outcome plain;
     run(&plain, &c, 0);
-    unsigned mask = in_two_layouts(&c);
+    unsigned mask = case_lanes(&c);
     for (unsigned lanes = mask; lanes && !test_failed(); lanes = (lanes - 1) & mask) run_and_compare(&plain, &c, lanes);
     outcome_free(&plain);
     scope_close(scope);
@@ -102,14 +93,14 @@ static void check_machines(const char *text, int64_t n)
     Scope scope = scope_open();
     Outcome expected;
     CHECK(weft_set_threads(1));
-    run(&expected, &c, in_two_layouts(&c));
+    run(&expected, &c, case_lanes(&c));
     for (int i = 0; i < 3 && !test_failed(); i++) {
         CHECK(weft_set_threads(threads[i]));
-        run_and_compare(&expected, &c, in_two_layouts(&c));
+        run_and_compare(&expected, &c, case_lanes(&c));
     }
     for (const Kernels *const *table = test_kernels(); *table && !test_failed(); table++) {
         weft_kernels_use(*table);
-        run_and_compare(&expected, &c, in_two_layouts(&c));
+        run_and_compare(&expected, &c, case_lanes(&c));
     }
     weft_kernels_use(NULL);
     outcome_free(&expected);

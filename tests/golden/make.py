@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """Writes the golden files of this folder with PyTorch in float64: see tests/test_golden.c, which reads them.
 
-usage: make.py                          ops.txt, sgd.txt, schedules.txt, mnist_cnn.txt, mnist_tiny.txt, beside this script
-       make.py --random N SEED FILE     N random cases of the ops that have shapes and options
+usage: make.py      ops.txt, sgd.txt, schedules.txt, mnist_cnn.txt, mnist_tiny.txt, beside this script
 
-Inputs, weights, images and labels come from an integer hash that tests/main.c has too (test_number), so that only
+Inputs, weights, images and labels come from an integer hash that tests/numbers.c has too (test_number), so that only
 results are stored: of each tensor its "digest", which is its largest absolute value and, up to 48 values, all of
 them; beyond that 24 of them, evenly spread, and its dot products with 8 hash vectors. A line holds one digest.
 """
 import os
 import platform
-import random
 import sys
 
 import numpy
@@ -240,48 +238,25 @@ def parse_input(text, stream):
     return tensor(parse_shape(text), stream, float(scale or 1), offset).requires_grad_(wants), wants
 
 
-def case_lines(case):
-    """The case, a digest of each output (the result; running statistics) and of each input's gradient."""
+def parse_case(case):
+    """The op's name, its options, its inputs, and which of them want a gradient."""
     front, back = case.split(' : ')
     name, *options = front.split()
     inputs = [parse_input(text, stream) for stream, text in enumerate(back.split())]
-    tensors = [t for t, _ in inputs]
-    outputs = OPS[name](tensors, dict(option.split('=') for option in options))
+    return name, dict(option.split('=') for option in options), [t for t, _ in inputs], [wants for _, wants in inputs]
+
+
+def case_lines(case):
+    """The case, a digest of each output (the result; running statistics) and of each input's gradient."""
+    name, options, tensors, wanted = parse_case(case)
+    outputs = OPS[name](tensors, options)
     outputs = outputs if isinstance(outputs, list) else [outputs]
     if outputs[0].requires_grad and name != 'argmax':
         outputs[0].backward(tensor(list(outputs[0].shape), OUTPUT_STREAM))
     lines = [f'case {case}']
     lines += [f'output {digest(output)}' for output in outputs]
-    lines += [f'grad {i} {digest(t.grad)}' for i, (t, wants) in enumerate(inputs) if wants and t.grad is not None]
+    lines += [f'grad {i} {digest(t.grad)}' for i, t in enumerate(tensors) if wanted[i] and t.grad is not None]
     return '\n'.join(lines) + '\n'
-
-
-def random_case(r):
-    """A random convolution, pooling, normalisation or product that PyTorch accepts."""
-    n, c, h, w = r.choice([1, 2, 5, 15, 16, 17, 33]), r.randint(1, 9), r.randint(3, 14), r.randint(3, 14)
-    kind = r.choice(['conv2d'] * 5 + ['max_pool2d', 'avg_pool2d', 'batch_norm2d', 'linear', 'matmul', 'softmax'])
-    if kind == 'conv2d':
-        groups, kh, kw = r.choice([1, 1, 1, 2, 3]), r.randint(1, 5), r.randint(1, 5)
-        if r.random() < 0.4:
-            kh = kw = 3
-        c, out = groups * r.choice([1, 2, 3, 8, 16]), groups * r.choice([1, 2, 5, 8, 16])
-        stride, padding = r.choice([1, 1, 2, 3]), r.choice([0, 0, 1, 2])
-        dilation = r.choice([1, 1, 2])
-        if dilation * (max(kh, kw) - 1) >= min(h, w) + 2 * padding:
-            return random_case(r)
-        bias = r.choice(['none', str(out)])
-        return (f'conv2d stride={stride} padding={padding} dilation={dilation} groups={groups} relu={r.randint(0, 1)} '
-                f': {n}x{c}x{h}x{w} {out}x{c // groups}x{kh}x{kw} {bias}')
-    if kind in ('max_pool2d', 'avg_pool2d'):
-        kernel = r.randint(1, min(4, h, w))
-        return f'{kind} kernel={kernel} stride={r.randint(1, 3)} padding={r.randint(0, kernel // 2)} : {n}x{c}x{h}x{w}'
-    if kind == 'batch_norm2d':
-        return f'batch_norm2d training={r.randint(0, 1)} : {n}x{c}x{h}x{w}*2+1 {c}*0.5+1 {c} ~{c} ~{c}*0.25+1'
-    if kind == 'linear':
-        return f'linear relu={r.randint(0, 1)} : {n}x{h * w} {c}x{h * w} {c}'
-    if kind == 'matmul':
-        return f'matmul : {n}x{h} {h}x{w}'
-    return f'{r.choice(["softmax", "log_softmax"])} dim={r.randint(1, 3)} : {n}x{c}x{h}x{w}*4'
 
 
 # ---- Optimisers and schedules, 20 steps ----
@@ -445,10 +420,6 @@ def write(name, text):
 
 
 def main():
-    if len(sys.argv) == 5 and sys.argv[1] == '--random':
-        r = random.Random(int(sys.argv[3]))
-        write(os.path.abspath(sys.argv[4]), ''.join(case_lines(random_case(r)) for _ in range(int(sys.argv[2]))))
-        return
     if len(sys.argv) != 1:
         sys.exit(__doc__)
     write('ops.txt', ''.join(case_lines(case) for case in CASES.strip().split('\n')))
