@@ -4,8 +4,8 @@
 usage: parity.py DRIVER float|double ops CASES SEED        DRIVER is build/tests/parity, or build/double/tests/parity
        parity.py DRIVER float|double train cnn|tiny STEPS BATCH
 
-Random cases of all ops of autograd/ops.h, in the notation of tests/cases.h. An error is relative to the largest value of
-its tensor. Ends with the worst errors and the line "N passed, N failed"; the exit status agrees.
+Random cases of all ops of autograd/ops.h, in the notation of tests/cases.h. An error is relative to the largest value
+of its tensor. Ends with the worst errors and the line "N passed, N failed"; the exit status agrees.
 """
 import os
 import random
@@ -198,7 +198,7 @@ GENERATORS = {
     'add_scalar': with_number('add_scalar', 's'), 'sub_scalar': with_number('sub_scalar', 's'),
     'mul_scalar': with_number('mul_scalar', 's'), 'div_scalar': with_number('div_scalar', 's'),
     'neg': one('neg'), 'exp': one('exp', '*8'), 'log': one('log', '*2+2.5'), 'sqrt': one('sqrt', '*2+2.5'),
-    'square': one('square'), 'abs': one('abs'), 'tanh': one('tanh', '*4'), 'sigmoid': one('sigmoid', '*8'),
+    'square': one('square'), 'abs': one('abs'), 'tanh': one('tanh', '*2'), 'sigmoid': one('sigmoid', '*4'),
     'relu': one('relu'), 'leaky_relu': with_number('leaky_relu', 'slope'), 'sum': reduction('sum'),
     'mean': reduction('mean'), 'reshape': reshape, 'flatten': lambda r: f'flatten : {text(random_shape(r, 2))}',
     'transpose': transpose, 'concat': concat, 'narrow': narrow, 'matmul': matmul, 'linear': linear, 'conv2d': conv2d,

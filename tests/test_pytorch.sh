@@ -19,7 +19,7 @@ parity="$python tests/parity.py"
         double=$DOUBLE
         counted $parity "$double/tests/parity" double ops "$cases" "$seed"
     fi
-    counted $parity "$double/tests/parity" double train tiny 300 16
-    counted $parity "$double/tests/parity" double train cnn 300 4
+    counted $parity "$double/tests/parity" double train tiny 300 8
+    counted $parity "$double/tests/parity" double train cnn 300 2
 }
 finish
