@@ -47,22 +47,30 @@ static void gather_weights(const Pack *p, int64_t side, int64_t across, Real *g)
     }
 }
 
+/* Packs in a block of at most COLUMNS of the channels that are left. */
+VINLINE int64_t packs_of(int64_t channels)
+{
+    return (conv_smaller(channels, COLUMNS) + PACK - 1) / PACK;
+}
+
 static void pack_range(int64_t begin, int64_t end, int thread, void *context)
 {
     (void)thread;
     const Pack *p = context;
     int64_t count = p->transposed ? p->out_channels : p->in_channels;
-    for (int64_t block = begin; block < end; block++) {
-        Real *u = p->packed + block * FREQUENCIES * count * PACK;
+    for (int64_t pack = begin; pack < end; pack++) {
+        const int64_t side = p->transposed ? p->in_channels : p->out_channels;
+        const int64_t first = pack * PACK / COLUMNS * COLUMNS, packs = packs_of(side - first);
+        Real *u = p->packed + (first * FREQUENCIES + (pack * PACK - first)) * count;
         for (int64_t across = 0; across < count; across += WEFT_LANES / PACK) {
             Real gathered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
-            gather_weights(p, block * PACK, across, gathered);
+            gather_weights(p, pack * PACK, across, gathered);
             for (int part = 0; part < VPARTS; part++) {
                 V g[TAPS], transformed[FREQUENCIES];
                 for (int tap = 0; tap < TAPS; tap++) g[tap] = vload(at(gathered, tap, part));
                 transform(weight_line, KERNEL_SIDE, WINDOW, g, transformed);
                 for (int f = 0; f < FREQUENCIES; f++)
-                    vstore(u + (f * count + across) * PACK + part * VWIDTH, transformed[f]);
+                    vstore(u + (f * packs * count + across) * PACK + part * VWIDTH, transformed[f]);
             }
         }
     }
@@ -87,6 +95,7 @@ VINLINE void product_tile(int height, int width, int64_t count, const Real *u, c
         }
         for (int64_t k = 0; k < count; k++) {
             V x[WIDTH];
+            __builtin_prefetch(u + (count + k) * PACK);
 #pragma GCC unroll 8
             for (int t = 0; t < width; t++) x[t] = vload(at(v, k * tiles + t, part));
 #pragma GCC unroll 8
@@ -124,7 +133,7 @@ static void products_of(const Real *packed, int64_t count, int64_t channels, con
 {
     for (int f = 0; f < FREQUENCIES; f++) {
         for (int64_t c = 0; c < channels; c += PACK)
-            product(count, packed + (c * FREQUENCIES + f * PACK) * count, at(windows, f * stride, 0), tiles,
+            product(count, packed + (f * packs_of(channels) * PACK + c) * count, at(windows, f * stride, 0), tiles,
                     at(products, f * winograd_stride(COLUMNS, tiles) + c * tiles, 0));
     }
 }

@@ -22,10 +22,13 @@ enum {
     WINOGRAD_PACK = 8,         /* channels side by side in packed weights */
     WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this */
     WINOGRAD_COLUMNS = 64,     /* channels whose products are computed together, a multiple of 16 */
+    WINOGRAD_ROWS = 32,        /* input channels whose part of dU is computed together */
+    WINOGRAD_BYTES = 1200 * 1024, /* of transformed tiles that are worked on together: half of a second-level cache */
 };
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
-    /* U: [ceil(O / 8)][36][C][8]; transposed, for the input's gradient, [ceil(C / 8)][36][O][8] */                    \
+    /* U: blocks of 64 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for   \
+     * the input's gradient, O and C change places */                                                                  \
     K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
     /* out = bias + convolution, then relu if asked; bias may be NULL */                                               \
     K(winograd, (Real * out, const Real *in, const Real *packed, const Real *bias, bool relu, Real *scratch,           \
@@ -59,10 +62,9 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
  * and blocks of about one size. It decides the order of work, not the result. */
 static inline int64_t winograd_block(const ConvShape *shape, int64_t channels)
 {
-    enum { BLOCK_BYTES = 768 * 1024 };
     const int64_t all = winograd_tiles(shape);
     const int64_t tile = channels * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
-    const int64_t blocks = conv_smaller(conv_divide_up(all * tile, BLOCK_BYTES), all);
+    const int64_t blocks = conv_smaller(conv_divide_up(all * tile, WINOGRAD_BYTES), all);
     return conv_divide_up(all, blocks);
 }
 
@@ -97,25 +99,43 @@ static inline int64_t winograd_columns(const ConvShape *shape)
     return (shape->out_channels + WEFT_LANES - 1) / WEFT_LANES * WEFT_LANES;
 }
 
-/* Tiles that are worked on together. */
+/* Input channels whose products are computed together. */
+static inline int64_t winograd_outer_rows(const ConvShape *shape)
+{
+    return conv_smaller(shape->in_channels, WINOGRAD_ROWS);
+}
+
+/* Tiles that are worked on together, of several groups if need be: the more, the less often the sums are read and
+ * written, as long as what is transformed stays in the second-level cache. */
 static inline int64_t winograd_outer_block(const ConvShape *shape)
 {
-    return winograd_block(shape, shape->in_channels + WINOGRAD_COLUMNS);
+    const int64_t most = conv_divide_up(shape->groups, winograd_parts(shape)) * winograd_tiles(shape);
+    const int64_t channels = winograd_outer_rows(shape) + conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
+    const int64_t tile = channels * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t blocks = conv_smaller(conv_divide_up(most * tile, WINOGRAD_BYTES), most);
+    return conv_divide_up(most, blocks);
 }
 
 /* Values of one thread's scratch memory. */
 static inline int64_t winograd_outer_scratch(const ConvShape *shape)
 {
-    int64_t tiles = winograd_outer_block(shape);
-    int64_t streams = winograd_stride(shape->in_channels, tiles) + winograd_stride(WINOGRAD_COLUMNS, tiles);
-    return WEFT_LANES * (WINOGRAD_FREQUENCIES * streams + tiles * WINOGRAD_COLUMNS);
+    const int64_t tiles = winograd_outer_block(shape);
+    const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
+    return WINOGRAD_FREQUENCIES * WEFT_LANES * (winograd_stride(winograd_outer_rows(shape), tiles) + winograd_stride(columns, tiles));
+}
+
+/* Values of the sums of one part of the batch. */
+static inline int64_t winograd_sums(const ConvShape *shape)
+{
+    const int64_t blocks = conv_divide_up(winograd_columns(shape), WINOGRAD_COLUMNS);
+    const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS) / WEFT_LANES;
+    return blocks * WINOGRAD_FREQUENCIES * winograd_stride(columns, shape->in_channels) * WEFT_LANES;
 }
 
 /* Values of all scratch memory of winograd_weight_grad. */
 static inline int64_t winograd_weight_scratch(const ConvShape *shape, int threads)
 {
-    return winograd_parts(shape) * WINOGRAD_FREQUENCIES * shape->in_channels * winograd_columns(shape) +
-           threads * winograd_outer_scratch(shape);
+    return winograd_parts(shape) * winograd_sums(shape) + threads * winograd_outer_scratch(shape);
 }
 
 #endif

@@ -136,10 +136,10 @@ VINLINE void load_square(const Real *plane, const Square *s, int side, int part,
     EACH_INSIDE(s, i, j) values[i * side + j] = vload(at(corner, i * s->width + j, 0));
 }
 
-/* Asks for the square at the same place in the next plane: planes are too far apart for the processor to guess it. */
-VINLINE void prefetch_next(const Real *plane, const Square *s, int side, const int write)
+/* Asks for a square of a plane ahead of its use: planes are too far apart for the processor to guess it. */
+VINLINE void prefetch_square(const Real *plane, const Square *s, int side, const int write)
 {
-    const Real *corner = at(plane, (s->height + s->y) * s->width + s->x, 0);
+    const Real *corner = at(plane, s->y * s->width + s->x, 0);
 #pragma GCC unroll 1
     for (int i = 0; i < side; i++) {
 #pragma GCC unroll 8
@@ -148,6 +148,12 @@ VINLINE void prefetch_next(const Real *plane, const Square *s, int side, const i
             else __builtin_prefetch(at(corner, i * s->width + j, 0), 0);
         }
     }
+}
+
+/* The same of the plane that follows. */
+VINLINE void prefetch_next(const Real *plane, const Square *s, int side, const int write)
+{
+    prefetch_square(at(plane, s->height * s->width, 0), s, side, write);
 }
 
 /* Transforms squares of one plane: tile `first` + t goes to column t of each of the 36 frequencies, `stride` groups

@@ -50,38 +50,15 @@ VINLINE void transpose_vectors(V rows[VWIDTH])
 #endif
 }
 
-/* Turns grads [channels][tiles][16 samples] of one frequency into result [tiles][16 samples][columns]; columns beyond
- * the last channel repeat it, and nobody reads what comes of them. */
-__attribute__((noinline)) static void transpose_grads(const Real *grads, int64_t channels, int64_t tiles, Real *result,
-                                                      int64_t columns)
-{
-    for (int64_t first = 0; first < columns; first += VWIDTH) {
-        for (int64_t tile = 0; tile < tiles; tile++) {
-            for (int part = 0; part < VPARTS; part++) {
-                V rows[VWIDTH];
-#pragma GCC unroll 16
-                for (int i = 0; i < VWIDTH; i++) {
-                    int64_t c = first + i < channels ? first + i : channels - 1;
-                    rows[i] = vload(at(grads, c * tiles + tile, part));
-                }
-                transpose_vectors(rows);
-                Real *to = result + (tile * WEFT_LANES + part * VWIDTH) * columns + first;
-#pragma GCC unroll 16
-                for (int i = 0; i < VWIDTH; i++) vstore(to + i * columns, rows[i]);
-            }
-        }
-    }
-}
-
 /* sums[c][o] (+)= sum over samples of windows[c][sample] grads[sample][o], for some rows c and vectors of o. */
 VINLINE void outer_tile(int height, int width, int64_t samples, const Real *windows, const Real *grads, int64_t columns,
-                        Real *sums, int64_t sum_columns, bool resume)
+                        Real *sums, bool resume)
 {
     V sum[OUTER_HEIGHT][OUTER_WIDTH];
 #pragma GCC unroll 8
     for (int c = 0; c < height; c++) {
 #pragma GCC unroll 8
-        for (int o = 0; o < width; o++) sum[c][o] = resume ? vload(sums + c * sum_columns + o * VWIDTH) : vset(0);
+        for (int o = 0; o < width; o++) sum[c][o] = resume ? vload(sums + c * columns + o * VWIDTH) : vset(0);
     }
     for (int64_t i = 0; i < samples; i++) {
         V x[OUTER_WIDTH];
@@ -97,7 +74,7 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
 #pragma GCC unroll 8
     for (int c = 0; c < height; c++) {
 #pragma GCC unroll 8
-        for (int o = 0; o < width; o++) vstore(sums + c * sum_columns + o * VWIDTH, sum[c][o]);
+        for (int o = 0; o < width; o++) vstore(sums + c * columns + o * VWIDTH, sum[c][o]);
     }
 }
 
@@ -107,55 +84,141 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
         const Real *x = grads + o;                                                                                     \
         width = (columns - o) / VWIDTH < OUTER_WIDTH ? (columns - o) / VWIDTH : OUTER_WIDTH;                           \
         if (OUTER_WIDTH > 3 && width > 3)                                                                              \
-            outer_tile(height, 4, samples, from, x, columns, to + o, sum_columns, resume);                             \
-        else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, sum_columns, resume);            \
-        else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, sum_columns, resume);            \
-        else outer_tile(height, 1, samples, from, x, columns, to + o, sum_columns, resume);                            \
+            outer_tile(height, 4, samples, from, x, columns, to + o, resume);                             \
+        else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, resume);            \
+        else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, resume);            \
+        else outer_tile(height, 1, samples, from, x, columns, to + o, resume);                            \
     }
 
-/* sums[C][sum_columns] (+)= the product of windows [C][samples] and grads [samples][columns]. */
+/* sums [C][columns] (+)= the product of windows [C][samples] and grads [samples][columns]. */
 __attribute__((noinline)) static void outer_product(int64_t channels, int64_t samples, const Real *windows,
-                                                    const Real *grads, int64_t columns, Real *sums,
-                                                    int64_t sum_columns, bool resume)
+                                                    const Real *grads, int64_t columns, Real *sums, bool resume)
 {
     int64_t height;
     for (int64_t c = 0; c < channels; c += height) {
         const Real *from = windows + c * samples;
-        Real *to = sums + c * sum_columns;
+        Real *to = sums + c * columns;
         height = channels - c == 4 || channels - c == 8 ? 4 : OUTER_HEIGHT; /* leaves no 2: channels are fours */
         if (height == 4) OUTER_ROW(4)
         else OUTER_ROW(OUTER_HEIGHT)
     }
 }
 
-/* A block of tiles of one group: the input's windows of all channels, the gradients of some output channels, and their
- * products in every frequency. */
+/* Some tiles of a part of the batch, counted through its groups, and some output channels. */
 typedef struct OuterBlock {
-    int64_t group, first, tiles;
+    int64_t first, tiles;
     int64_t o, channels, columns; /* output channels; columns: filled up to whole groups of 16 */
     bool resume;
 } OuterBlock;
 
-static void add_block(const WeightGrad *w, const OuterBlock *b, Real *windows, Real *sums)
+/* Distances between frequencies, in groups of 16: odd, as winograd_stride tells. */
+VINLINE int64_t grads_stride(const OuterBlock *b)
+{
+    return winograd_stride(b->columns, b->tiles);
+}
+
+VINLINE int64_t sums_stride(const ConvShape *shape, int64_t columns)
+{
+    return winograd_stride(columns / WEFT_LANES, shape->in_channels);
+}
+
+/* Where a tile of the block lies: the first plane of the block's channels in its group, and the square in each. */
+typedef struct GradTile {
+    const Real *planes;
+    Square square;
+} GradTile;
+
+VINLINE GradTile grad_tile(const WeightGrad *w, const OuterBlock *b, int64_t tile)
 {
     const ConvShape *shape = w->shape;
-    int64_t in_plane = shape->height.in * shape->width.in, out_plane = shape->height.out * shape->width.out;
-    int64_t tiles = b->tiles, sum_columns = winograd_columns(shape);
-    int64_t window_stride = winograd_stride(shape->in_channels, tiles);
-    int64_t grad_stride = winograd_stride(b->channels, tiles);
-    Real *grads = at(windows, FREQUENCIES * window_stride, 0);
-    Real *transposed = at(grads, FREQUENCIES * grad_stride, 0);
-    for (int64_t c = 0; c < shape->in_channels; c++)
-        transform_windows(shape, at(w->in, (b->group * shape->in_channels + c) * in_plane, 0), b->first, tiles,
-                          at(windows, c * tiles, 0), window_stride);
-    for (int64_t o = 0; o < b->channels; o++)
-        transform_out_grad(shape, at(w->out_grad, (b->group * shape->out_channels + b->o + o) * out_plane, 0), b->first,
-                           tiles, at(grads, o * tiles, 0), grad_stride);
-    for (int f = 0; f < FREQUENCIES; f++) {
-        transpose_grads(at(grads, f * grad_stride, 0), b->channels, tiles, transposed, b->columns);
-        outer_product(shape->in_channels, tiles * WEFT_LANES, at(windows, f * window_stride, 0), transposed, b->columns,
-                      sums + f * shape->in_channels * sum_columns + b->o, sum_columns, b->resume);
+    const int64_t across = winograd_across(shape), all = winograd_tiles(shape);
+    const int64_t group = (b->first + tile) / all, in_map = (b->first + tile) % all;
+    const int64_t area = shape->height.out * shape->width.out;
+    return (GradTile){at(w->out_grad, (group * shape->out_channels + b->o) * area, 0),
+                      {.height = shape->height.out, .width = shape->width.out, .side = TILE,
+                       .y = in_map / across * TILE, .x = in_map % across * TILE}};
+}
+
+/* Plane of the column; columns beyond the last channel repeat it, and nobody reads what comes of them. */
+VINLINE const Real *plane_of_column(const GradTile *t, const OuterBlock *b, int64_t column)
+{
+    return at(t->planes, conv_smaller(column, b->channels - 1) * t->square.height * t->square.width, 0);
+}
+
+/* Transforms the gradients of VWIDTH channels in one tile to [36][16 samples][columns]. They are transposed before,
+ * when there are 16 values a channel, not 36. */
+VINLINE void transform_grads_of_tile(const WeightGrad *w, const OuterBlock *b, int64_t tile, int64_t column,
+                                     Real *result)
+{
+    const int64_t stride = grads_stride(b);
+    const GradTile here = grad_tile(w, b, tile), next = grad_tile(w, b, tile + 1 < b->tiles ? tile + 1 : tile);
+    for (int part = 0; part < VPARTS; part++) {
+        V rows[TILE * TILE][VWIDTH];
+        for (int i = 0; i < VWIDTH; i++) {
+            V y[TILE * TILE];
+            load_square(plane_of_column(&here, b, column + i), &here.square, TILE, part, y);
+#pragma GCC unroll 16
+            for (int k = 0; k < TILE * TILE; k++) rows[k][i] = y[k];
+        }
+        for (int k = 0; k < TILE * TILE; k++) transpose_vectors(rows[k]);
+        for (int i = 0; i < VWIDTH; i++) {
+            Real *to = result + (tile * WEFT_LANES + part * VWIDTH + i) * b->columns + column;
+            V y[TILE * TILE], m[FREQUENCIES];
+            if (part == 0) prefetch_square(plane_of_column(&next, b, column + i), &next.square, TILE, 0);
+#pragma GCC unroll 16
+            for (int k = 0; k < TILE * TILE; k++) y[k] = rows[k][i];
+            transform(output_line_adjoint, TILE, WINDOW, y, m);
+#pragma GCC unroll 36
+            for (int f = 0; f < FREQUENCIES; f++) vstore(to + f * stride * WEFT_LANES, m[f]);
+        }
     }
+}
+
+__attribute__((noinline)) static void transform_grads(const WeightGrad *w, const OuterBlock *b, Real *result)
+{
+    for (int64_t column = 0; column < b->columns; column += VWIDTH) {
+        for (int64_t tile = 0; tile < b->tiles; tile++) transform_grads_of_tile(w, b, tile, column, result);
+    }
+}
+
+/* The windows of some input channels, of all the block's tiles, which may lie in several groups. */
+static void transform_inputs(const WeightGrad *w, const OuterBlock *b, int64_t channel, int64_t channels, Real *result)
+{
+    const ConvShape *shape = w->shape;
+    const int64_t all = winograd_tiles(shape), area = shape->height.in * shape->width.in;
+    const int64_t stride = winograd_stride(channels, b->tiles);
+    int64_t count;
+    for (int64_t tile = 0; tile < b->tiles; tile += count) {
+        const int64_t group = (b->first + tile) / all, first = (b->first + tile) % all;
+        count = conv_smaller(all - first, b->tiles - tile);
+        for (int64_t c = 0; c < channels; c++)
+            transform_windows(shape, at(w->in, (group * shape->in_channels + channel + c) * area, 0), first, count,
+                              at(result, c * b->tiles + tile, 0), stride);
+    }
+}
+
+/* Adds a block's products to the sums [36][C][columns]. */
+static void add_block(const WeightGrad *w, const OuterBlock *b, Real *scratch, Real *sums)
+{
+    const ConvShape *shape = w->shape;
+    const int64_t samples = b->tiles * WEFT_LANES;
+    Real *grads = scratch, *windows = at(grads, FREQUENCIES * grads_stride(b), 0);
+    transform_grads(w, b, grads);
+    for (int64_t c = 0; c < shape->in_channels; c += WINOGRAD_ROWS) {
+        const int64_t channels = conv_smaller(shape->in_channels - c, WINOGRAD_ROWS);
+        transform_inputs(w, b, c, channels, windows);
+        for (int f = 0; f < FREQUENCIES; f++)
+            outer_product(channels, samples, at(windows, f * winograd_stride(channels, b->tiles), 0),
+                          at(grads, f * grads_stride(b), 0), b->columns,
+                          at(sums, f * sums_stride(shape, b->columns), 0) + c * b->columns, b->resume);
+    }
+}
+
+/* The sums of a part of the batch for the block of output channels from o on: [36][C][columns]. */
+static Real *outer_sums(const WeightGrad *w, int64_t part, int64_t o)
+{
+    const int64_t block = FREQUENCIES * sums_stride(w->shape, COLUMNS) * WEFT_LANES;
+    return w->products + part * winograd_sums(w->shape) + o / COLUMNS * block;
 }
 
 /* Items are blocks of output channels, parts of the batch outermost. */
@@ -163,47 +226,48 @@ static void products_range(int64_t begin, int64_t end, int thread, void *context
 {
     const WeightGrad *w = context;
     const ConvShape *shape = w->shape;
-    int64_t columns = winograd_columns(shape), blocks = (columns + COLUMNS - 1) / COLUMNS;
-    int64_t parts = winograd_parts(shape), all = winograd_tiles(shape), block = winograd_outer_block(shape);
+    const int64_t columns = winograd_columns(shape), blocks = conv_divide_up(columns, COLUMNS);
+    const int64_t parts = winograd_parts(shape), all = winograd_tiles(shape), block = winograd_outer_block(shape);
     Real *scratch = w->scratch + thread * winograd_outer_scratch(shape);
     for (int64_t item = begin; item < end; item++) {
-        int64_t part = item / blocks, o = item % blocks * COLUMNS;
-        OuterBlock b = {.o = o};
-        b.columns = columns - o < COLUMNS ? columns - o : COLUMNS;
-        b.channels = shape->out_channels - o < b.columns ? shape->out_channels - o : b.columns;
-        Real *sums = w->products + part * FREQUENCIES * shape->in_channels * columns;
-        for (b.group = part * shape->groups / parts; b.group < (part + 1) * shape->groups / parts; b.group++) {
-            for (b.first = 0; b.first < all; b.first += block) {
-                b.tiles = all - b.first < block ? all - b.first : block;
-                add_block(w, &b, scratch, sums);
-                b.resume = true;
-            }
+        const int64_t part = item / blocks, last = (part + 1) * shape->groups / parts * all;
+        OuterBlock b = {.first = part * shape->groups / parts * all, .o = item % blocks * COLUMNS};
+        b.columns = conv_smaller(columns - b.o, COLUMNS);
+        b.channels = conv_smaller(shape->out_channels - b.o, b.columns);
+        for (; b.first < last; b.first += b.tiles) {
+            b.tiles = conv_smaller(last - b.first, block);
+            add_block(w, &b, scratch, outer_sums(w, part, b.o));
+            b.resume = true;
         }
     }
 }
 
-/* Adds up the parts and transforms the sums back, for 16 output channels and one input channel an item. */
+/* Adds up the parts and transforms the sums back, for 16 output channels and one input channel: an item of a block of
+ * output channels, whose sums are [36][C][columns]. */
 static void weight_range(int64_t begin, int64_t end, int thread, void *context)
 {
     (void)thread;
     const WeightGrad *w = context;
-    int64_t in_channels = w->shape->in_channels, out_channels = w->shape->out_channels;
-    int64_t columns = winograd_columns(w->shape), count = in_channels * columns, parts = winograd_parts(w->shape);
+    const int64_t in_channels = w->shape->in_channels, out_channels = w->shape->out_channels;
+    const int64_t columns = winograd_columns(w->shape), parts = winograd_parts(w->shape);
+    const int64_t per_block = in_channels * COLUMNS / WEFT_LANES;
     for (int64_t item = begin; item < end; item++) {
+        const int64_t o = item / per_block * COLUMNS, width = conv_smaller(columns - o, COLUMNS);
+        const Real *sums = at(outer_sums(w, 0, o), item % per_block, 0);
         Real scattered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
         for (int part = 0; part < VPARTS; part++) {
             V u[FREQUENCIES], g[TAPS];
             for (int f = 0; f < FREQUENCIES; f++) {
-                const Real *sum = at(w->products + f * count, item, part);
+                const Real *sum = at(sums, f * sums_stride(w->shape, width), part);
                 u[f] = vload(sum);
-                for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * FREQUENCIES * count);
+                for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * winograd_sums(w->shape));
             }
             transform(weight_line_adjoint, WINDOW, KERNEL_SIDE, u, g);
             for (int tap = 0; tap < TAPS; tap++) vstore(at(scattered, tap, part), g[tap]);
         }
-        int64_t c = item * WEFT_LANES / columns, o = item * WEFT_LANES % columns;
-        for (int64_t lane = 0; lane < WEFT_LANES && o + lane < out_channels; lane++) {
-            Real *weight_grad = w->weight_grad + ((o + lane) * in_channels + c) * TAPS;
+        const int64_t c = item % per_block * WEFT_LANES / width, first = o + item % per_block * WEFT_LANES % width;
+        for (int64_t lane = 0; lane < WEFT_LANES && first + lane < out_channels; lane++) {
+            Real *weight_grad = w->weight_grad + ((first + lane) * in_channels + c) * TAPS;
             for (int tap = 0; tap < TAPS; tap++) weight_grad[tap] = scattered[tap * WEFT_LANES + lane];
         }
     }
@@ -213,8 +277,7 @@ void KERNEL(winograd_weight_grad)(Real *weight_grad, const Real *in, const Real 
                                   const ConvShape *shape)
 {
     int64_t columns = winograd_columns(shape), parts = winograd_parts(shape);
-    int64_t products = parts * FREQUENCIES * shape->in_channels * columns;
-    WeightGrad w = {shape, in, out_grad, weight_grad, scratch, scratch + products};
+    WeightGrad w = {shape, in, out_grad, weight_grad, scratch, scratch + parts * winograd_sums(shape)};
     parallel_for(parts * ((columns + COLUMNS - 1) / COLUMNS), 1, products_range, &w);
     parallel_for(shape->in_channels * columns / WEFT_LANES, 16, weight_range, &w);
 }
