@@ -9,10 +9,10 @@ typedef struct Net {
 static Tensor *net_forward(Module *self, Tensor *x)
 {
     Net *net = (Net *)self;
-    x = nn_forward(net->conv1, x);                               /*  32 x 26 x 26 */
-    x = op_relu(op_max_pool2d(nn_forward(net->conv2, x), 2));    /*  64 x 12 x 12 */
-    x = nn_forward(net->conv3, x);                               /* 128 x 10 x 10 */
-    x = op_relu(op_max_pool2d(nn_forward(net->conv4, x), 2));    /* 256 x  4 x  4 */
+    x = nn_forward(net->conv1, x);               /*  32 x 26 x 26 */
+    x = nn_forward_max_pool2d(net->conv2, x, 2); /*  64 x 12 x 12 */
+    x = nn_forward(net->conv3, x);               /* 128 x 10 x 10 */
+    x = nn_forward_max_pool2d(net->conv4, x, 2); /* 256 x  4 x  4 */
     x = nn_forward(net->fc1, op_flatten(x));
     return op_log_softmax(nn_forward(net->fc2, x), 1);
 }
@@ -23,9 +23,9 @@ static Module *net_new(double dropout)
     (void)dropout;
     Net *net = nn_module(Net, net_forward);
     nn_child(net, conv1, nn_conv2d(1, 32, 3, .relu = true));
-    nn_child(net, conv2, nn_conv2d(32, 64, 3));
+    nn_child(net, conv2, nn_conv2d(32, 64, 3, .relu = true));
     nn_child(net, conv3, nn_conv2d(64, 128, 3, .relu = true));
-    nn_child(net, conv4, nn_conv2d(128, 256, 3));
+    nn_child(net, conv4, nn_conv2d(128, 256, 3, .relu = true));
     nn_child(net, fc1, nn_linear(256 * 4 * 4, 50, .relu = true));
     nn_child(net, fc2, nn_linear(50, 10));
     return nn_ready(net);

@@ -82,6 +82,8 @@ typedef struct Conv2dOptions {
     int64_t dilation;          /* 0: 1 */
     int64_t groups;            /* 0: 1; divides C and O */
     bool relu;                 /* relu of the result, in the same pass: bit for bit op_relu(op_conv2d(...)) */
+    int64_t max_pool;          /* then op_max_pool2d with this window, bit for bit; where it is 2, in the same pass if it
+                                * can be. 0: none. Statistics are those of the result before */
     bool statistics;           /* also keep the channel statistics that op_batch_norm2d wants, while they are at hand */
     char end;
 } Conv2dOptions;

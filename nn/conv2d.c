@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "nn/layers.h"
+#include "nn/observe.h"
 
 typedef struct Conv2d {
     Module base;
@@ -8,12 +9,17 @@ typedef struct Conv2d {
     Tensor *weight, *bias;
 } Conv2d;
 
-Tensor *nn_conv2d_run(Module *self, Tensor *x, bool statistics)
+static Tensor *run(const Module *self, Tensor *x, bool statistics, int64_t max_pool)
 {
     const Conv2d *conv = (const Conv2d *)self;
     const Conv2dLayer *o = &conv->options;
     return op_conv2d(x, conv->weight, conv->bias, .stride = o->stride, .padding = o->padding, .dilation = o->dilation,
-                     .groups = o->groups, .relu = o->relu, .statistics = statistics);
+                     .groups = o->groups, .relu = o->relu, .statistics = statistics, .max_pool = max_pool);
+}
+
+Tensor *nn_conv2d_run(Module *self, Tensor *x, bool statistics)
+{
+    return run(self, x, statistics, 0);
 }
 
 static Tensor *conv2d_forward(Module *self, Tensor *x)
@@ -24,6 +30,12 @@ static Tensor *conv2d_forward(Module *self, Tensor *x)
 bool nn_is_conv2d(const Module *module)
 {
     return module->forward == conv2d_forward;
+}
+
+Tensor *nn_forward_max_pool2d(Module *module, Tensor *x, int64_t kernel)
+{
+    if (module && nn_is_conv2d(module) && kernel > 0 && !nn_is_observed()) return run(module, x, false, kernel);
+    return op_max_pool2d(nn_forward(module, x), kernel);
 }
 
 static bool check_options(const Conv2dLayer *o)

@@ -11,6 +11,8 @@
 bool nn_is_conv2d(const Module *module);
 bool nn_is_batch_norm2d(const Module *module);
 bool nn_is_dropout(const Module *module);
+/* The window of a max-pooling whose windows lie side by side, without padding; 0 for any other module. */
+int64_t nn_max_pool2d_tile(const Module *module);
 
 /* The convolution; with `statistics`, its result carries the channel sums that a batch norm after it wants. */
 Tensor *nn_conv2d_run(Module *conv, Tensor *x, bool statistics);

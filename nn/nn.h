@@ -73,6 +73,9 @@ struct Module {
 
 /* Runs the module. The result belongs to the innermost scope. NULL if x or the module is NULL, or the forward fails. */
 Tensor *nn_forward(Module *module, Tensor *x);
+/* op_max_pool2d(nn_forward(module, x), kernel), bit for bit, but in one pass where the module is a Conv2d, which then
+ * never writes the larger map. Sequential does so by itself. */
+Tensor *nn_forward_max_pool2d(Module *module, Tensor *x, int64_t kernel);
 /* Sets training mode (dropout, batch statistics) or evaluation, for the module and all below it. NULL is fine. */
 void nn_train(Module *module);
 void nn_eval(Module *module);

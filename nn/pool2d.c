@@ -1,4 +1,4 @@
-#include "nn/nn.h"
+#include "nn/layers.h"
 
 typedef struct Pool2d {
     Module base;
@@ -15,6 +15,13 @@ static Tensor *avg_pool2d_forward(Module *self, Tensor *x)
 {
     const Pool2dLayer *o = &((const Pool2d *)self)->options;
     return op_avg_pool2d(x, o->kernel, .stride = o->stride, .padding = o->padding);
+}
+
+int64_t nn_max_pool2d_tile(const Module *module)
+{
+    const Pool2dLayer *o = &((const Pool2d *)module)->options;
+    if (module->forward != max_pool2d_forward || o->padding > 0) return 0;
+    return o->stride == 0 || o->stride == o->kernel ? o->kernel : 0;
 }
 
 static Module *pool2d_new(const char *type, Pool2dLayer options, Tensor *(*forward)(Module *self, Tensor *x))

@@ -12,6 +12,10 @@ static Tensor *call_fused(const Module *self, int64_t *i, Tensor *x)
     Module *child = self->children[*i].module;
     Module *next = *i + 1 < self->child_count ? self->children[*i + 1].module : NULL;
     if (next && nn_is_conv2d(child) && nn_is_batch_norm2d(next)) return nn_conv2d_run(child, x, next->training);
+    if (next && nn_is_conv2d(child) && nn_max_pool2d_tile(next) > 0) {
+        ++*i;
+        return nn_forward_max_pool2d(child, x, nn_max_pool2d_tile(next));
+    }
     if (next && nn_is_batch_norm2d(child) && nn_is_dropout(next)) {
         ++*i;
         return nn_batch_norm2d_run(child, x, next);

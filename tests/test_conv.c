@@ -358,12 +358,12 @@ TEST(conv2d_describes_itself)
     const Node *node = tensor_node(y);
     CHECK(node);
     Attribute attributes[OP_MAX_ATTRIBUTES];
-    CHECK_EQUAL(node_op(node)->describe(node, attributes), 5);
+    CHECK_EQUAL(node_op(node)->describe(node, attributes), 6);
     static const struct {
         const char *name;
         int64_t value;
-    } expected[] = {{"stride", 2}, {"padding", 3}, {"dilation", 4}, {"groups", 2}, {"relu", 1}};
-    for (int i = 0; i < 5; i++) {
+    } expected[] = {{"stride", 2}, {"padding", 3}, {"dilation", 4}, {"groups", 2}, {"relu", 1}, {"max_pool", 0}};
+    for (int i = 0; i < 6; i++) {
         CHECK_TEXT(attributes[i].name, expected[i].name);
         CHECK_EQUAL(attributes[i].integers[0], expected[i].value);
     }

@@ -4,6 +4,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/batch_norm.h"
+#include "autograd/ops/conv2d.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 
@@ -11,10 +12,12 @@
 static const int64_t largest_option = (int64_t)1 << 30;
 
 enum { INPUT, WEIGHT, BIAS, INPUTS };
+/* What backward finds: which element of each window was the maximum, if pooling was in the same pass. */
+enum { SAVED_INDICES };
 
 typedef struct ConvAttributes {
     ConvShape shape;
-    bool relu;
+    bool relu, pool;
 } ConvAttributes;
 
 /* ---- Which algorithm ---- */
@@ -64,20 +67,43 @@ static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool
 
 /* ---- Gradients ---- */
 
+/* Names the sums of a gradient among what is derived from it. */
+static const char gradient_sums;
+
+Real *conv2d_new_sums(const Tensor *grad)
+{
+    return layout_derive(grad, &gradient_sums, layout_groups(grad) * grad->shape.size[1]);
+}
+
+/* The gradient of what came before relu, which may lie behind the pooling. */
+static WinogradGrad winograd_grad(const Node *node, const Tensor *out_grad)
+{
+    const ConvAttributes *a = node_attributes(node);
+    const Tensor *indices = a->pool ? node_saved(node, SAVED_INDICES) : NULL;
+    return (WinogradGrad){out_grad->storage->data, indices ? (const PoolIndex *)indices->storage->data : NULL};
+}
+
+static bool add_winograd_input_grad(const Node *node, const Tensor *out_grad, const Real *packed, Tensor *in_grad)
+{
+    const ConvShape *shape = &((const ConvAttributes *)node_attributes(node))->shape;
+    const WinogradGrad grad = winograd_grad(node, out_grad);
+    WinogradInputGrad result = {.values = in_grad->storage->data,
+                                .relu = conv2d_relu_output(node_input(node, INPUT))};
+    if (result.relu && !(result.sums = conv2d_new_sums(in_grad))) return false;
+    Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(shape, true), sizeof *scratch);
+    if (!scratch) return false;
+    weft_kernels()->winograd_input_grad(&result, &grad, packed, scratch, shape);
+    weft_free(scratch);
+    return node_add_grad(node, INPUT, in_grad);
+}
+
 static bool add_input_grad(const Node *node, const Tensor *out_grad, const ConvShape *shape)
 {
     Tensor *in_grad = node_new_grad(node_input(node, INPUT));
     const Real *packed = in_grad ? packed_weights(node_input(node, WEIGHT), shape, true) : NULL;
     if (!packed) return false;
-    const Real *grad = out_grad->storage->data;
-    if (uses_winograd(shape)) {
-        Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(shape, true), sizeof *scratch);
-        if (!scratch) return false;
-        weft_kernels()->winograd_input_grad(in_grad->storage->data, grad, packed, scratch, shape);
-        weft_free(scratch);
-    } else {
-        weft_kernels()->conv2d_input_grad(in_grad->storage->data, grad, packed, shape);
-    }
+    if (uses_winograd(shape)) return add_winograd_input_grad(node, out_grad, packed, in_grad);
+    weft_kernels()->conv2d_input_grad(in_grad->storage->data, out_grad->storage->data, packed, shape);
     return node_add_grad(node, INPUT, in_grad);
 }
 
@@ -86,42 +112,59 @@ static bool add_weight_grad(const Node *node, const Tensor *out_grad, const Conv
     Tensor *weight_grad = node_new_grad(node_input(node, WEIGHT));
     if (!weight_grad) return false;
     const bool winograd = uses_winograd(shape);
-    const Real *in = node_input(node, INPUT)->storage->data, *grad = out_grad->storage->data;
+    const Real *in = node_input(node, INPUT)->storage->data;
+    const WinogradGrad grad = winograd_grad(node, out_grad);
     Real *scratch = weft_alloc(winograd ? winograd_weight_scratch(shape, weft_threads())
                                         : conv_chunks(shape) * tensor_count(weight_grad), sizeof *scratch);
     if (!scratch) return false;
-    if (winograd) weft_kernels()->winograd_weight_grad(weight_grad->storage->data, in, grad, scratch, shape);
-    else weft_kernels()->conv2d_weight_grad(weight_grad->storage->data, in, grad, scratch, shape);
+    if (winograd) weft_kernels()->winograd_weight_grad(weight_grad->storage->data, in, &grad, scratch, shape);
+    else weft_kernels()->conv2d_weight_grad(weight_grad->storage->data, in, grad.values, scratch, shape);
     weft_free(scratch);
     return node_add_grad(node, WEIGHT, weight_grad);
 }
 
-/* Adds the bias's gradient and returns the gradient of what came before relu: *out_grad itself where there is none. */
-static const Tensor *add_bias_grad(const Node *node, const Tensor *out_grad, const ConvAttributes *a)
+/* The groups' sums, in order. */
+static bool add_bias_grad(const Node *node, const Real *sums, const ConvShape *shape)
 {
-    const bool wanted = node_needs_grad(node, BIAS);
-    if (!wanted && !a->relu) return out_grad;
-    Tensor *masked = a->relu ? node_new_grad(out_grad) : NULL;
-    Tensor *bias_grad = wanted ? node_new_grad(node_input(node, BIAS)) : NULL;
-    if ((a->relu && !masked) || (wanted && !bias_grad)) return NULL;
-    Real *partial = weft_alloc(conv_chunks(&a->shape) * a->shape.out_channels, sizeof *partial);
-    if (!partial) return NULL;
-    weft_kernels()->conv2d_bias_grad(bias_grad ? bias_grad->storage->data : NULL, masked ? masked->storage->data : NULL,
-                                     out_grad->storage->data, a->relu ? node_output(node)->storage->data : NULL,
-                                     partial, &a->shape);
-    weft_free(partial);
-    if (wanted) {
-        layout_fill_spare(bias_grad);
-        if (!node_add_grad(node, BIAS, bias_grad)) return NULL;
+    Tensor *bias_grad = node_new_grad(node_input(node, BIAS));
+    if (!bias_grad) return false;
+    Real *total = bias_grad->storage->data;
+    for (int64_t c = 0; c < shape->out_channels; c++) total[c] = sums[c];
+    for (int64_t g = 1; g < shape->groups; g++)
+        for (int64_t c = 0; c < shape->out_channels; c++) total[c] += sums[g * shape->out_channels + c];
+    layout_fill_spare(bias_grad);
+    return node_add_grad(node, BIAS, bias_grad);
+}
+
+/* The gradient of what came before relu, with its sums: out_grad itself where there was no relu, or whoever made it, or
+ * the indices of the maxima, have taken care of that. */
+static const Tensor *masked_gradient(const Node *node, const Tensor *out_grad, const ConvAttributes *a)
+{
+    const ConvShape *s = &a->shape;
+    if (layout_derived(out_grad, &gradient_sums) || (!a->relu && !node_needs_grad(node, BIAS))) return out_grad;
+    const bool masks = a->relu && !a->pool;
+    const Tensor *masked = masks ? node_new_grad(out_grad) : out_grad;
+    Real *sums = masked ? conv2d_new_sums(masked) : NULL;
+    if (!sums) return NULL;
+    const WinogradGrad grad = winograd_grad(node, out_grad);
+    if (a->pool) {
+        const PoolShape pool = winograd_pool(s, s->groups);
+        weft_kernels()->channel_sums_pooled(sums, grad.values, grad.indices, &pool);
+    } else {
+        weft_kernels()->channel_sums(sums, masked->storage->data, grad.values,
+                                     masks ? node_output(node)->storage->data : NULL, s->groups * s->out_channels,
+                                     s->height.out * s->width.out);
     }
-    return masked ? masked : out_grad;
+    return masked;
 }
 
 static bool conv2d_backward(const Node *node, Tensor *grad)
 {
     const ConvAttributes *a = node_attributes(node);
-    const Tensor *out_grad = add_bias_grad(node, grad, a);
-    return out_grad && (!node_needs_grad(node, INPUT) || add_input_grad(node, out_grad, &a->shape)) &&
+    const Tensor *out_grad = masked_gradient(node, grad, a);
+    return out_grad &&
+           (!node_needs_grad(node, BIAS) || add_bias_grad(node, layout_derived(out_grad, &gradient_sums), &a->shape)) &&
+           (!node_needs_grad(node, INPUT) || add_input_grad(node, out_grad, &a->shape)) &&
            (!node_needs_grad(node, WEIGHT) || add_weight_grad(node, out_grad, &a->shape));
 }
 
@@ -135,7 +178,8 @@ static int conv2d_describe(const Node *node, Attribute *attributes)
     attributes[2] = (Attribute){.name = "dilation", .count = 1, .integers = {a->shape.dilation}};
     attributes[3] = (Attribute){.name = "groups", .count = 1, .integers = {a->shape.sections}};
     attributes[4] = (Attribute){.name = "relu", .count = 1, .integers = {a->relu}};
-    return 5;
+    attributes[5] = (Attribute){.name = "max_pool", .count = 1, .integers = {a->pool ? WINOGRAD_POOL : 0}};
+    return 6;
 }
 
 static const Op conv2d = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
@@ -143,11 +187,17 @@ static const Op conv2d = {.name = "conv2d", .backward = conv2d_backward, .descri
 static const Op conv2d_relu = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
                                .reads_inputs = 1u << INPUT | 1u << WEIGHT, .reads_output = true};
 
+const Real *conv2d_relu_output(const Tensor *x)
+{
+    return x->node && x->node->op == &conv2d_relu && !x->keep_grad ? x->storage->data : NULL;
+}
+
 static bool check_options(const Conv2dOptions *o)
 {
     if (o->stride < 1 || o->padding < 0 || o->dilation < 1 || o->groups < 1)
         return weft_fail("conv2d: stride %lld, dilation %lld and groups %lld must be positive, padding %lld at least 0",
                          (long long)o->stride, (long long)o->dilation, (long long)o->groups, (long long)o->padding);
+    if (o->max_pool < 0) return weft_fail("conv2d: max_pool %lld must be at least 0", (long long)o->max_pool);
     if (o->stride > largest_option || o->padding > largest_option || o->dilation > largest_option)
         return weft_fail("conv2d: stride %lld, padding %lld and dilation %lld must be at most %lld",
                          (long long)o->stride, (long long)o->padding, (long long)o->dilation,
@@ -206,21 +256,57 @@ static GroupStatistics *new_statistics(const Tensor *y)
     return (GroupStatistics *)layout_derive(y, &op_batch_statistics, reals);
 }
 
-static bool convolve(Tensor *y, const Tensor *x, const Real *packed, const Real *bias, GroupStatistics *statistics,
+static bool convolve(const WinogradOut *out, const Tensor *x, const Real *packed, GroupStatistics *statistics,
                      const ConvAttributes *a)
 {
     const ConvShape *s = &a->shape;
     if (!uses_winograd(s)) {
-        weft_kernels()->conv2d(y->storage->data, x->storage->data, packed, bias, a->relu, statistics, s);
+        weft_kernels()->conv2d(out->values, x->storage->data, packed, out->bias, a->relu, statistics, s);
         return true;
     }
     Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(s, false), sizeof *scratch);
     if (!scratch) return false;
-    weft_kernels()->winograd(y->storage->data, x->storage->data, packed, bias, a->relu, scratch, s);
+    weft_kernels()->winograd(out, x->storage->data, packed, scratch, s);
     weft_free(scratch);
     const BatchNormShape plane = {s->samples, s->out_channels, s->height.out * s->width.out};
-    if (statistics) weft_kernels()->batch_norm_statistics(statistics, y->storage->data, &plane);
+    if (statistics) weft_kernels()->batch_norm_statistics(statistics, out->values, &plane);
     return true;
+}
+
+/* Room for the places of y's maxima. */
+static Tensor *new_indices(const Tensor *y)
+{
+    const int64_t per_real = (int64_t)(sizeof(Real) / sizeof(PoolIndex));
+    return layout_new(SHAPE((y->storage->count + per_real - 1) / per_real), LAYOUT_PLAIN);
+}
+
+static bool any_requires_grad(Tensor *const *inputs)
+{
+    return autograd_is_recording() && (tensor_requires_grad(inputs[INPUT]) || tensor_requires_grad(inputs[WEIGHT]) ||
+                                       tensor_requires_grad(inputs[BIAS]));
+}
+
+static Tensor *run(const Conv2dOptions *o, const ConvAttributes *a)
+{
+    Tensor *inputs[INPUTS] = {op_to_lanes(o->x), op_to_plain(o->weight), o->bias};
+    if (!inputs[INPUT] || !inputs[WEIGHT]) return NULL;
+    const int64_t side = a->pool ? WINOGRAD_POOL : 1;
+    Tensor *y = layout_new(SHAPE(o->x->shape.size[0], a->shape.out_channels, a->shape.height.out / side,
+                                 a->shape.width.out / side), LAYOUT_LANES);
+    const Real *packed = y ? packed_weights(inputs[WEIGHT], &a->shape, false) : NULL;
+    if (!packed) return NULL;
+    GroupStatistics *statistics = NULL;
+    if (o->statistics && !(statistics = new_statistics(y))) return NULL;
+    Tensor *indices = NULL;
+    if (a->pool && any_requires_grad(inputs) && !(indices = new_indices(y))) return NULL;
+    const WinogradOut out = {.values = y->storage->data, .relu = a->relu, .pool = a->pool,
+                             .indices = indices ? (PoolIndex *)indices->storage->data : NULL,
+                             .bias = o->bias != TENSOR_NONE ? o->bias->storage->data : NULL};
+    if (!convolve(&out, inputs[INPUT], packed, statistics, a)) return NULL;
+    if (inputs[INPUT]->is_gradient) layout_fill_spare(y);
+    const Op *op = a->relu && !a->pool ? &conv2d_relu : &conv2d;
+    y = op_record(op, y, inputs, INPUTS, a, sizeof *a);
+    return indices ? op_save(y, indices) : y;
 }
 
 Tensor *op_conv2d_with(Conv2dOptions o)
@@ -231,16 +317,9 @@ Tensor *op_conv2d_with(Conv2dOptions o)
     if (o.groups == 0) o.groups = 1;
     ConvAttributes a;
     if (!prepare(&o, &a)) return NULL;
-    Tensor *inputs[INPUTS] = {op_to_lanes(o.x), op_to_plain(o.weight), o.bias};
-    if (!inputs[INPUT] || !inputs[WEIGHT]) return NULL;
-    Tensor *y = layout_new(SHAPE(o.x->shape.size[0], a.shape.out_channels, a.shape.height.out, a.shape.width.out),
-                           LAYOUT_LANES);
-    const Real *packed = y ? packed_weights(inputs[WEIGHT], &a.shape, false) : NULL;
-    if (!packed) return NULL;
-    GroupStatistics *statistics = NULL;
-    if (o.statistics && !(statistics = new_statistics(y))) return NULL;
-    const Real *bias = o.bias != TENSOR_NONE ? o.bias->storage->data : NULL;
-    if (!convolve(y, inputs[INPUT], packed, bias, statistics, &a)) return NULL;
-    if (inputs[INPUT]->is_gradient) layout_fill_spare(y);
-    return op_record(o.relu ? &conv2d_relu : &conv2d, y, inputs, INPUTS, &a, sizeof a);
+    const bool in_one_pass = o.max_pool == WINOGRAD_POOL && !o.statistics && uses_winograd(&a.shape) &&
+                             a.shape.height.out >= WINOGRAD_POOL && a.shape.width.out >= WINOGRAD_POOL;
+    a.pool = in_one_pass;
+    Tensor *y = run(&o, &a);
+    return o.max_pool == 0 || in_one_pass ? y : op_max_pool2d(y, o.max_pool);
 }

@@ -3,7 +3,7 @@
 
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/mask.h"
-#include "tensor/kernels/statistics.h"
+#include "tensor/kernels/relu_grad.h"
 #include "tensor/parallel.h"
 
 /* Values of a plane's lanes that are worth a thread of their own. */
@@ -14,6 +14,7 @@ typedef struct Pass {
     Real *out;
     GroupStatistics *statistics;
     GroupGradients *sums;
+    Real *relu_sums; /* of the input's gradient, if that passes a relu */
     const ChannelMap *channels;
     Dropped dropped;
     BatchNormShape shape;
@@ -136,27 +137,49 @@ void KERNEL(batch_norm_sums)(GroupGradients *sums, const Real *x, const Real *y_
         sums_range);
 }
 
+/* One plane of the input's gradient; with relu, of what came before it, and its sum as relu_grad_plane's. */
+VINLINE Real input_grad_plane(const Pass *pass, const Plane *plane, const bool relu)
+{
+    const ChannelMap *channel = &plane->channel;
+    const V scale = vset(channel->scale), shift = vset(channel->shift), slope = vset(channel->slope);
+    V sum[VPARTS];
+    for (int p = 0; p < VPARTS; p++) {
+        const int64_t offset = plane->offset + p * VWIDTH;
+        const Real *x = pass->x + offset, *y_grad = pass->y_grad + offset;
+        Real *x_grad = pass->out + offset;
+        V chains[PLANE_CHAINS] = {0};
+        for (int64_t i = 0; i < pass->shape.area; i += PLANE_CHAINS) {
+            VUNROLL
+            for (int c = 0; c < PLANE_CHAINS; c++) {
+                if (i + c >= pass->shape.area) break;
+                const int64_t at = (i + c) * WEFT_LANES;
+                const V value = vload(x + at), g = after_dropout(pass, plane, i + c, p, vload(y_grad + at));
+                V dx = vfma(value - channel->mean, slope, vfma(g, scale, shift));
+                dx = clear_spare(relu ? relu_grad(value, dx) : dx, p, plane->valid);
+                vstore(x_grad + at, dx);
+                chains[c] += dx;
+            }
+        }
+        sum[p] = fold_chains(chains);
+    }
+    return vfold(sum);
+}
+
 static void grad_range(int64_t begin, int64_t end, int thread, void *context)
 {
     (void)thread;
     const Pass *pass = context;
-    for (int64_t index = begin; index < end; index++) {
-        const Plane plane = plane_of(pass, index);
-        const V scale = vset(plane.channel.scale), shift = vset(plane.channel.shift), slope = vset(plane.channel.slope);
-        const Real *x = pass->x + plane.offset, *y_grad = pass->y_grad + plane.offset;
-        Real *x_grad = pass->out + plane.offset;
-        for (int64_t i = 0; i < pass->shape.area; i++)
-            for (int p = 0; p < VPARTS; p++, x += VWIDTH, y_grad += VWIDTH, x_grad += VWIDTH) {
-                const V g = after_dropout(pass, &plane, i, p, vload(y_grad));
-                const V dx = vfma(vload(x) - plane.channel.mean, slope, vfma(g, scale, shift));
-                vstore(x_grad, clear_spare(dx, p, plane.valid));
-            }
+    for (int64_t i = begin; i < end; i++) {
+        const Plane plane = plane_of(pass, i);
+        if (pass->relu_sums) pass->relu_sums[i] = input_grad_plane(pass, &plane, true);
+        else (void)input_grad_plane(pass, &plane, false);
     }
 }
 
-void KERNEL(batch_norm_grad)(Real *x_grad, const Real *x, const Real *y_grad, const ChannelMap *channels,
+void KERNEL(batch_norm_grad)(Real *x_grad, Real *sums, const Real *x, const Real *y_grad, const ChannelMap *channels,
                              Dropped dropped, const BatchNormShape *shape)
 {
-    run(&(Pass){.out = x_grad, .x = x, .y_grad = y_grad, .channels = channels, .dropped = dropped, .shape = *shape},
+    run(&(Pass){.out = x_grad, .relu_sums = sums, .x = x, .y_grad = y_grad, .channels = channels, .dropped = dropped,
+                .shape = *shape},
         grad_range);
 }

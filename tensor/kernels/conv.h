@@ -27,7 +27,7 @@ typedef struct ConvShape {
  * The transposed packing swaps the channels and reverses the taps, as the gradient of the input wants them. */
 enum { CONV_PACK = 8 };
 
-/* The gradients of weight and bias are defined as sums over chunks of so many groups: in a chunk each lane sums over
+/* The gradient of the weight is defined as a sum over chunks of so many groups: in a chunk each lane sums over
  * group, y and x in order, then the lanes are folded as a tree; the sums of the chunks are added in order. */
 enum { CONV_CHUNK = 4 };
 
@@ -42,11 +42,7 @@ enum { CONV_CHUNK = 4 };
     K(conv2d_input_grad, (Real * in_grad, const Real *out_grad, const Real *packed, const ConvShape *shape))           \
     /* weight_grad from the input and out_grad; `partial` has room for one weight_grad a chunk */                      \
     K(conv2d_weight_grad,                                                                                              \
-      (Real * weight_grad, const Real *in, const Real *out_grad, Real *partial, const ConvShape *shape))               \
-    /* What comes before both in one pass: masked = out > 0 ? out_grad : 0 unless masked is NULL, and bias_grad, the   \
-     * sum of that, unless bias_grad is NULL; `partial` has room for one bias_grad a chunk. */                         \
-    K(conv2d_bias_grad, (Real * bias_grad, Real *masked, const Real *out_grad, const Real *out, Real *partial,         \
-                         const ConvShape *shape))
+      (Real * weight_grad, const Real *in, const Real *out_grad, Real *partial, const ConvShape *shape))
 
 static inline int64_t conv_smaller(int64_t a, int64_t b)
 {

@@ -4,6 +4,7 @@
 
 #include "tensor/kernels/batch_norm.h"
 #include "tensor/kernels/broadcast.h"
+#include "tensor/kernels/channel_sums.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/dropout.h"
 #include "tensor/kernels/elementwise.h"
@@ -19,6 +20,7 @@
 #define WEFT_KERNELS(K)                                                                                                \
     BATCH_NORM_KERNELS(K)                                                                                              \
     BROADCAST_KERNELS(K)                                                                                               \
+    CHANNEL_SUMS_KERNELS(K)                                                                                            \
     CONV_KERNELS(K)                                                                                                    \
     DROPOUT_KERNELS(K)                                                                                                 \
     ELEMENTWISE_KERNELS(K)                                                                                             \

@@ -2,12 +2,11 @@
  * the image, the usual windows, are compiled with their size known. */
 #include "tensor/kernels/pool.h"
 
-#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "tensor/kernels/kernels.h"
-#include "tensor/kernels/vector.h"
+#include "tensor/kernels/maximum.h"
 #include "tensor/parallel.h"
 
 /* Values of planes that are worth a thread of their own. */
@@ -86,23 +85,14 @@ static void run(Pool *pool, ParallelBody *body)
 
 /* ---- Maximum ---- */
 
-typedef PoolIndex Indices __attribute__((vector_size(VWIDTH * sizeof(PoolIndex))));
-typedef Indices IndicesMemory __attribute__((may_alias));
-
-/* The first maximum of one part of a window, NaN being the largest, and its place in the window. */
-VINLINE V max_window(const PoolShape *s, Window w, const int64_t kernel_width, const Real *in, I *place)
+/* The maximum of one part of a window. */
+VINLINE Maximum max_window(const PoolShape *s, Window w, const int64_t kernel_width, const Real *in)
 {
-    V best = vset(-(Real)INFINITY);
-    *place = (I){0} + (LaneInt)(w.top * kernel_width + w.left);
+    Maximum best = maximum_start((LaneInt)(w.top * kernel_width + w.left));
     FOR_ROWS(w, ky)
     {
         FOR_COLUMNS(w, kx)
-        {
-            const V value = vload(in + (ky * s->in_width + kx) * WEFT_LANES);
-            const I better = ~(value <= best) & (best == best);
-            best = vselect(better, value, best);
-            *place = (better & (LaneInt)(ky * kernel_width + kx)) | (~better & *place);
-        }
+        maximum_take(&best, vload(in + (ky * s->in_width + kx) * WEFT_LANES), (LaneInt)(ky * kernel_width + kx));
     }
     return best;
 }
@@ -116,11 +106,10 @@ VINLINE void max_plane(const Pool *pool, int64_t plane, const int64_t tile)
         for (int64_t x = 0; x < s->out_width; x++) {
             const Window w = window_at(s, tile, y, x);
             for (int p = 0; p < VPARTS; p++, out += VWIDTH) {
-                I place;
-                vstore(pool->out + out, max_window(s, w, tile ? tile : s->kernel_width,
-                                                   in + w.origin * WEFT_LANES + p * VWIDTH, &place));
-                if (pool->indices)
-                    *(IndicesMemory *)(pool->indices + out) = __builtin_convertvector(place, Indices);
+                const Maximum best = max_window(s, w, tile ? tile : s->kernel_width,
+                                                in + w.origin * WEFT_LANES + p * VWIDTH);
+                vstore(pool->out + out, best.value);
+                if (pool->indices) store_places(pool->indices + out, best.place);
             }
         }
 }
@@ -149,7 +138,7 @@ VINLINE void max_grad_plane(const Pool *pool, int64_t plane, const int64_t tile)
             const Window w = window_at(s, tile, y, x);
             for (int p = 0; p < VPARTS; p++, out += VWIDTH) {
                 const U grad = (U)vload(pool->in + out);
-                const I place = __builtin_convertvector(*(const IndicesMemory *)(pool->saved + out), I);
+                const I place = load_places(pool->saved + out);
                 Real *window = in_grad + w.origin * WEFT_LANES + p * VWIDTH;
                 FOR_ROWS(w, ky)
                 {

@@ -7,6 +7,7 @@
  * transformed back while they are there. */
 #include <string.h>
 
+#include "tensor/kernels/relu_grad.h"
 #include "tensor/kernels/winograd_transform.h"
 #include "tensor/parallel.h"
 
@@ -142,45 +143,89 @@ static void products_of(const Real *packed, int64_t count, int64_t channels, con
 
 typedef struct Forward {
     const ConvShape *shape;
-    Real *out, *scratch;
-    const Real *in, *packed, *bias;
-    bool relu;
+    const WinogradOut *out;
+    Real *scratch;
+    const Real *in, *packed;
 } Forward;
 
-/* Transforms the products of one output channel back and finishes them. */
-__attribute__((noinline)) static void finish_plane(const Forward *f, int64_t channel, const Real *products,
-                                                   int64_t stride, int64_t first, int64_t tiles, Real *plane)
+/* Stores a tile of results in their plane. */
+VINLINE void store_tile(const WinogradOut *out, Real *plane, const Square *s, int part, V *y)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE * TILE; i++) y[i] = out->relu ? vmax(vset(0), y[i]) : y[i];
+    Real *corner = at(plane, s->y * s->width + s->x, part);
+    if (!is_inside(s)) {
+        EACH_INSIDE(s, i, j) vstore(at(corner, i * s->width + j, 0), y[i * TILE + j]);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < TILE; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE; j++) vstore(at(corner, i * s->width + j, 0), y[i * TILE + j]);
+    }
+}
+
+/* Stores the maxima of a tile's windows in the pooled plane, from `offset` on in the whole result. */
+VINLINE void store_pooled(const WinogradOut *out, int64_t offset, const Square *s, int part, const V *y)
+{
+    const Square pooled = pooled_square(s);
+    EACH_INSIDE(&pooled, i, j)
+    {
+        const int64_t to = offset + ((pooled.y + i) * pooled.width + pooled.x + j) * WEFT_LANES + part * VWIDTH;
+        const V *window = y + (i * TILE + j) * WINOGRAD_POOL;
+        Maximum best = maximum_start(0);
+        maximum_take(&best, window[0], 0);
+        maximum_take(&best, window[1], 1);
+        maximum_take(&best, window[TILE], 2);
+        maximum_take(&best, window[TILE + 1], 3);
+        if (out->relu) {
+            const I open = best.value > vset(0);
+            best.place = (open & best.place) | (~open & WINOGRAD_CLOSED);
+            best.value = vmax(vset(0), best.value);
+        }
+        vstore(out->values + to, best.value);
+        if (out->indices) store_places(out->indices + to, best.place);
+    }
+}
+
+/* Transforms the products of one output channel back and finishes them. `plane` counts channels through the batch. */
+VINLINE void finish_tiles(const Forward *f, int64_t plane, const Real *products, int64_t stride, int64_t first,
+                          int64_t tiles, const bool pool)
 {
     const ConvShape *shape = f->shape;
-    int64_t across = winograd_across(shape);
+    const WinogradOut *out = f->out;
+    const int64_t across = winograd_across(shape);
     Square s = {.height = shape->height.out, .width = shape->width.out, .side = TILE};
-    V bias = vset(f->bias ? f->bias[channel] : 0);
+    const int64_t side = pool ? WINOGRAD_POOL : 1;
+    const int64_t offset = plane * (s.height / side) * (s.width / side) * WEFT_LANES;
+    const V bias = vset(out->bias ? out->bias[plane % shape->out_channels] : 0);
     for (int64_t tile = 0; tile < tiles; tile++) {
         s.y = (first + tile) / across * TILE;
         s.x = (first + tile) % across * TILE;
+        if (!pool) prefetch_next(out->values + offset, &s, TILE, 1);
         for (int part = 0; part < VPARTS; part++) {
             V m[FREQUENCIES], y[TILE * TILE];
-            if (part == 0) prefetch_next(plane, &s, TILE, 1);
 #pragma GCC unroll 36
             for (int k = 0; k < FREQUENCIES; k++) m[k] = vload(at(products, tile + k * stride, part));
             transform(output_line, WINDOW, TILE, m, y);
 #pragma GCC unroll 16
-            for (int i = 0; i < TILE * TILE; i++) {
-                y[i] += bias;
-                if (f->relu) y[i] = vmax(vset(0), y[i]);
-            }
-            Real *corner = at(plane, s.y * s.width + s.x, part);
-            if (!is_inside(&s)) {
-                EACH_INSIDE(&s, i, j) vstore(at(corner, i * s.width + j, 0), y[i * TILE + j]);
-                continue;
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE; i++) {
-#pragma GCC unroll 4
-                for (int j = 0; j < TILE; j++) vstore(at(corner, i * s.width + j, 0), y[i * TILE + j]);
-            }
+            for (int i = 0; i < TILE * TILE; i++) y[i] += bias;
+            if (pool) store_pooled(out, offset, &s, part, y);
+            else store_tile(out, out->values + offset, &s, part, y);
         }
     }
+}
+
+__attribute__((noinline)) static void finish_plain(const Forward *f, int64_t plane, const Real *products,
+                                                   int64_t stride, int64_t first, int64_t tiles)
+{
+    finish_tiles(f, plane, products, stride, first, tiles, false);
+}
+
+__attribute__((noinline)) static void finish_pooled(const Forward *f, int64_t plane, const Real *products,
+                                                    int64_t stride, int64_t first, int64_t tiles)
+{
+    finish_tiles(f, plane, products, stride, first, tiles, true);
 }
 
 /* Items are blocks of tiles, groups outermost. */
@@ -188,7 +233,7 @@ static void forward_range(int64_t begin, int64_t end, int thread, void *context)
 {
     const Forward *f = context;
     const ConvShape *shape = f->shape;
-    int64_t in_plane = shape->height.in * shape->width.in, out_plane = shape->height.out * shape->width.out;
+    int64_t in_plane = shape->height.in * shape->width.in;
     int64_t block = winograd_block(shape, shape->in_channels), all = winograd_tiles(shape);
     int64_t blocks = (all + block - 1) / block;
     Real *windows = f->scratch + thread * winograd_thread_scratch(shape, false);
@@ -204,17 +249,18 @@ static void forward_range(int64_t begin, int64_t end, int thread, void *context)
             products_of(f->packed + o * FREQUENCIES * shape->in_channels, shape->in_channels, channels, windows, stride,
                         tiles, products);
             for (int64_t c = 0; c < channels; c++)
-                finish_plane(f, o + c, at(products, c * tiles, 0), winograd_stride(COLUMNS, tiles), first, tiles,
-                             at(f->out, (group * shape->out_channels + o + c) * out_plane, 0));
+                (f->out->pool ? finish_pooled : finish_plain)(f, group * shape->out_channels + o + c,
+                                                              at(products, c * tiles, 0),
+                                                              winograd_stride(COLUMNS, tiles), first, tiles);
         }
     }
 }
 
-void KERNEL(winograd)(Real *out, const Real *in, const Real *packed, const Real *bias, bool relu, Real *scratch,
+void KERNEL(winograd)(const WinogradOut *out, const Real *in, const Real *packed, Real *scratch,
                       const ConvShape *shape)
 {
     int64_t block = winograd_block(shape, shape->in_channels), all = winograd_tiles(shape);
-    Forward f = {shape, out, scratch, in, packed, bias, relu};
+    Forward f = {shape, out, scratch, in, packed};
     parallel_for(shape->groups * ((all + block - 1) / block), 1, forward_range, &f);
 }
 
@@ -222,9 +268,34 @@ void KERNEL(winograd)(Real *out, const Real *in, const Real *packed, const Real 
 
 typedef struct InputGrad {
     const ConvShape *shape;
-    Real *in_grad, *scratch;
-    const Real *out_grad, *packed;
+    const WinogradInputGrad *in_grad;
+    Real *scratch;
+    const WinogradGrad *out_grad;
+    const Real *packed;
 } InputGrad;
+
+/* As transform_windows, of the gradient. */
+__attribute__((noinline)) static void transform_out_grad(const InputGrad *g, int64_t plane_number, int64_t first,
+                                                         int64_t tiles, Real *result, int64_t stride)
+{
+    const ConvShape *shape = g->shape;
+    const WinogradGrad plane = grad_plane(g->out_grad, shape, plane_number);
+    const WinogradGrad next = grad_plane(g->out_grad, shape, plane_number + 1);
+    const int64_t across = winograd_across(shape);
+    Square s = {.height = shape->height.out, .width = shape->width.out, .side = TILE};
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        s.y = (first + tile) / across * TILE;
+        s.x = (first + tile) % across * TILE;
+        prefetch_grads(&next, &s);
+        for (int part = 0; part < VPARTS; part++) {
+            V y[TILE * TILE], transformed[FREQUENCIES];
+            load_grads(&plane, &s, part, y);
+            transform(output_line_adjoint, TILE, WINDOW, y, transformed);
+#pragma GCC unroll 36
+            for (int f = 0; f < FREQUENCIES; f++) vstore(at(result, tile + f * stride, part), transformed[f]);
+        }
+    }
+}
 
 VINLINE void add(Real *to, V value)
 {
@@ -259,38 +330,48 @@ __attribute__((noinline)) static void add_windows(const ConvShape *shape, const 
     }
 }
 
+/* Adds one input channel's windows in a block of tiles. The first block clears the plane and the last one finishes it,
+ * while it is in cache. */
+static void finish_input_grad(const InputGrad *g, int64_t plane, const Real *products, int64_t stride, int64_t first,
+                              int64_t tiles)
+{
+    const ConvShape *shape = g->shape;
+    const int64_t area = shape->height.in * shape->width.in;
+    Real *values = at(g->in_grad->values, plane * area, 0);
+    if (first == 0) memset(values, 0, (size_t)(area * WEFT_LANES) * sizeof *values);
+    add_windows(shape, products, stride, first, tiles, values);
+    if (g->in_grad->relu && first + tiles == winograd_tiles(shape))
+        g->in_grad->sums[plane] = relu_grad_plane(values, values, at(g->in_grad->relu, plane * area, 0), area);
+}
+
 /* Items are groups: the windows of neighbouring blocks overlap, and are added in order. */
 static void input_grad_range(int64_t begin, int64_t end, int thread, void *context)
 {
     const InputGrad *g = context;
     const ConvShape *shape = g->shape;
-    int64_t in_plane = shape->height.in * shape->width.in, out_plane = shape->height.out * shape->width.out;
     int64_t block = winograd_block(shape, shape->out_channels), all = winograd_tiles(shape);
     Real *grads = g->scratch + thread * winograd_thread_scratch(shape, true);
     for (int64_t group = begin; group < end; group++) {
-        Real *in_grad = at(g->in_grad, group * shape->in_channels * in_plane, 0);
-        memset(in_grad, 0, (size_t)(shape->in_channels * in_plane * WEFT_LANES) * sizeof *in_grad);
         for (int64_t first = 0; first < all; first += block) {
             int64_t tiles = all - first < block ? all - first : block;
             int64_t stride = winograd_stride(shape->out_channels, tiles);
             Real *products = at(grads, FREQUENCIES * stride, 0);
             for (int64_t o = 0; o < shape->out_channels; o++)
-                transform_out_grad(shape, at(g->out_grad, (group * shape->out_channels + o) * out_plane, 0), first,
-                                   tiles, at(grads, o * tiles, 0), stride);
+                transform_out_grad(g, group * shape->out_channels + o, first, tiles, at(grads, o * tiles, 0), stride);
             for (int64_t c = 0; c < shape->in_channels; c += COLUMNS) {
                 int64_t channels = shape->in_channels - c < COLUMNS ? shape->in_channels - c : COLUMNS;
                 products_of(g->packed + c * FREQUENCIES * shape->out_channels, shape->out_channels, channels, grads,
                             stride, tiles, products);
                 for (int64_t i = 0; i < channels; i++)
-                    add_windows(shape, at(products, i * tiles, 0), winograd_stride(COLUMNS, tiles), first, tiles,
-                                at(in_grad, (c + i) * in_plane, 0));
+                    finish_input_grad(g, group * shape->in_channels + c + i, at(products, i * tiles, 0),
+                                      winograd_stride(COLUMNS, tiles), first, tiles);
             }
         }
     }
 }
 
-void KERNEL(winograd_input_grad)(Real *in_grad, const Real *out_grad, const Real *packed, Real *scratch,
-                                 const ConvShape *shape)
+void KERNEL(winograd_input_grad)(const WinogradInputGrad *in_grad, const WinogradGrad *out_grad, const Real *packed,
+                                 Real *scratch, const ConvShape *shape)
 {
     InputGrad g = {shape, in_grad, scratch, out_grad, packed};
     parallel_for(shape->groups, 1, input_grad_range, &g);

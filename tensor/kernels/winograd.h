@@ -13,7 +13,10 @@
 #ifndef WEFT_KERNEL_WINOGRAD_H
 #define WEFT_KERNEL_WINOGRAD_H
 
+#include <stddef.h>
+
 #include "tensor/kernels/conv.h"
+#include "tensor/kernels/pool.h"
 
 enum {
     WINOGRAD_TILE = 4,         /* outputs a side */
@@ -26,18 +29,52 @@ enum {
     WINOGRAD_BYTES = 1200 * 1024, /* of transformed tiles that are worked on together: half of a second-level cache */
 };
 
+/* Max-pooling with a window of 2 after the convolution, which a tile holds four of. */
+enum {
+    WINOGRAD_POOL = 2,
+    WINOGRAD_CLOSED = WINOGRAD_POOL * WINOGRAD_POOL, /* the index of a maximum that relu let not pass */
+};
+
+/* What comes of a convolution: out = in convolved + bias, then relu, then max-pooling. */
+typedef struct WinogradOut {
+    Real *values;
+    PoolIndex *indices; /* of the maxima, or NULL where nobody asks */
+    const Real *bias;   /* may be NULL */
+    bool relu, pool;
+} WinogradOut;
+
+/* The gradient of that: before relu, but behind the pooling if there are indices. */
+typedef struct WinogradGrad {
+    const Real *values;
+    const PoolIndex *indices;
+} WinogradGrad;
+
+/* The gradient of the input. If that is what a relu let pass, `relu` is the input itself, the gradient is made that of
+ * what came before the relu, and sums [groups][C] (tensor/kernels/relu_grad.h) hold its sums; both are NULL otherwise. */
+typedef struct WinogradInputGrad {
+    Real *values, *sums;
+    const Real *relu;
+} WinogradInputGrad;
+
 #define WINOGRAD_KERNELS(K)                                                                                            \
     /* U: blocks of 64 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for   \
      * the input's gradient, O and C change places */                                                                  \
     K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
-    /* out = bias + convolution, then relu if asked; bias may be NULL */                                               \
-    K(winograd, (Real * out, const Real *in, const Real *packed, const Real *bias, bool relu, Real *scratch,           \
-                 const ConvShape *shape))                                                                              \
-    K(winograd_input_grad,                                                                                             \
-      (Real * in_grad, const Real *out_grad, const Real *packed, Real *scratch, const ConvShape *shape))               \
+    K(winograd, (const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape))   \
+    K(winograd_input_grad, (const WinogradInputGrad *in_grad, const WinogradGrad *out_grad, const Real *packed,        \
+                            Real *scratch, const ConvShape *shape))                                                    \
     /* dU sums over group, tile and sample in order in each part of the batch (winograd_parts), then over parts. */    \
-    K(winograd_weight_grad,                                                                                            \
-      (Real * weight_grad, const Real *in, const Real *out_grad, Real *scratch, const ConvShape *shape))
+    K(winograd_weight_grad, (Real * weight_grad, const Real *in, const WinogradGrad *out_grad, Real *scratch,          \
+                             const ConvShape *shape))
+
+/* The pooling of one group's or, times `groups`, of the whole batch's result. */
+static inline PoolShape winograd_pool(const ConvShape *shape, int64_t groups)
+{
+    return (PoolShape){.planes = groups * shape->out_channels, .in_height = shape->height.out,
+                       .in_width = shape->width.out, .out_height = shape->height.out / WINOGRAD_POOL,
+                       .out_width = shape->width.out / WINOGRAD_POOL, .kernel_height = WINOGRAD_POOL,
+                       .kernel_width = WINOGRAD_POOL, .stride = WINOGRAD_POOL};
+}
 
 /* Tiles in a row, and in a whole map. */
 static inline int64_t winograd_across(const ConvShape *shape)

@@ -3,7 +3,7 @@
 #define WEFT_KERNEL_WINOGRAD_TRANSFORM_H
 
 #include "tensor/kernels/kernels.h"
-#include "tensor/kernels/vector.h"
+#include "tensor/kernels/maximum.h"
 
 enum {
     TILE = WINOGRAD_TILE,
@@ -156,37 +156,72 @@ VINLINE void prefetch_next(const Real *plane, const Square *s, int side, const i
     prefetch_square(at(plane, s->height * s->width, 0), s, side, write);
 }
 
-/* Transforms squares of one plane: tile `first` + t goes to column t of each of the 36 frequencies, `stride` groups
- * apart. */
-VINLINE void transform_plane(Line *line, int side, Square s, int64_t offset, const Real *plane, int64_t across,
-                             int64_t first, int64_t tiles, Real *result, int64_t stride)
+/* The square of a tile, in the pooled plane that it becomes a part of. */
+VINLINE Square pooled_square(const Square *s)
 {
+    return (Square){s->height / WINOGRAD_POOL, s->width / WINOGRAD_POOL, s->y / WINOGRAD_POOL, s->x / WINOGRAD_POOL,
+                    s->side / WINOGRAD_POOL};
+}
+
+/* One plane of a gradient. */
+VINLINE WinogradGrad grad_plane(const WinogradGrad *grad, const ConvShape *shape, int64_t plane)
+{
+    const int64_t pool = grad->indices ? WINOGRAD_POOL : 1;
+    const int64_t offset = plane * (shape->height.out / pool) * (shape->width.out / pool) * WEFT_LANES;
+    return (WinogradGrad){grad->values + offset, grad->indices ? grad->indices + offset : NULL};
+}
+
+/* Loads a tile of a gradient: of a pooled one, each value goes to where its maximum was. */
+VINLINE void load_grads(const WinogradGrad *plane, const Square *s, int part, V *y)
+{
+    if (!plane->indices) {
+        load_square(plane->values, s, TILE, part, y);
+        return;
+    }
+    const Square pooled = pooled_square(s);
+    for (int i = 0; i < TILE * TILE; i++) y[i] = vset(0);
+    EACH_INSIDE(&pooled, i, j)
+    {
+        const int64_t group = (pooled.y + i) * pooled.width + pooled.x + j;
+        const U value = (U)vload(at(plane->values, group, part));
+        const I place = load_places(plane->indices + group * WEFT_LANES + part * VWIDTH);
+        V *window = y + (i * TILE + j) * WINOGRAD_POOL;
+        window[0] = (V)(value & (U)(place == 0));
+        window[1] = (V)(value & (U)(place == 1));
+        window[TILE] = (V)(value & (U)(place == 2));
+        window[TILE + 1] = (V)(value & (U)(place == 3));
+    }
+}
+
+VINLINE void prefetch_grads(const WinogradGrad *plane, const Square *s)
+{
+    if (!plane->indices) {
+        prefetch_square(plane->values, s, TILE, 0);
+        return;
+    }
+    const Square pooled = pooled_square(s);
+    prefetch_square(plane->values, &pooled, TILE / WINOGRAD_POOL, 0);
+}
+
+/* Transforms windows of one plane: that of tile `first` + t goes to column t of each of the 36 frequencies, `stride`
+ * groups apart. */
+__attribute__((noinline)) static void transform_windows(const ConvShape *shape, const Real *plane, int64_t first,
+                                                        int64_t tiles, Real *result, int64_t stride)
+{
+    const int64_t across = winograd_across(shape);
+    Square s = {.height = shape->height.in, .width = shape->width.in, .side = WINDOW};
     for (int64_t tile = 0; tile < tiles; tile++) {
-        s.y = (first + tile) / across * TILE - offset;
-        s.x = (first + tile) % across * TILE - offset;
+        s.y = (first + tile) / across * TILE - shape->padding;
+        s.x = (first + tile) % across * TILE - shape->padding;
+        prefetch_next(plane, &s, WINDOW, 0);
         for (int part = 0; part < VPARTS; part++) {
             V values[WINDOW * WINDOW], transformed[FREQUENCIES];
-            if (part == 0) prefetch_next(plane, &s, side, 0);
-            load_square(plane, &s, side, part, values);
-            transform(line, side, WINDOW, values, transformed);
+            load_square(plane, &s, WINDOW, part, values);
+            transform(input_line, WINDOW, WINDOW, values, transformed);
 #pragma GCC unroll 36
             for (int f = 0; f < FREQUENCIES; f++) vstore(at(result, tile + f * stride, part), transformed[f]);
         }
     }
-}
-
-__attribute__((noinline)) static void transform_windows(const ConvShape *shape, const Real *plane, int64_t first,
-                                                        int64_t tiles, Real *result, int64_t stride)
-{
-    Square s = {.height = shape->height.in, .width = shape->width.in, .side = WINDOW};
-    transform_plane(input_line, WINDOW, s, shape->padding, plane, winograd_across(shape), first, tiles, result, stride);
-}
-
-__attribute__((noinline)) static void transform_out_grad(const ConvShape *shape, const Real *plane, int64_t first,
-                                                         int64_t tiles, Real *result, int64_t stride)
-{
-    Square s = {.height = shape->height.out, .width = shape->width.out, .side = TILE};
-    transform_plane(output_line_adjoint, TILE, s, 0, plane, winograd_across(shape), first, tiles, result, stride);
 }
 
 /* ---- Weights: 16 channel pairs at a time, one in each lane ---- */

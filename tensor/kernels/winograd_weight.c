@@ -19,7 +19,8 @@ enum {
 
 typedef struct WeightGrad {
     const ConvShape *shape;
-    const Real *in, *out_grad;
+    const Real *in;
+    const WinogradGrad *out_grad;
     Real *weight_grad;
     Real *products; /* dU of each part of the batch, [parts][36][C][O filled up to 16] */
     Real *scratch;  /* of the threads */
@@ -122,27 +123,26 @@ VINLINE int64_t sums_stride(const ConvShape *shape, int64_t columns)
     return winograd_stride(columns / WEFT_LANES, shape->in_channels);
 }
 
-/* Where a tile of the block lies: the first plane of the block's channels in its group, and the square in each. */
+/* Where a tile of the block lies: its group, and the square in each plane. */
 typedef struct GradTile {
-    const Real *planes;
+    int64_t group;
     Square square;
 } GradTile;
 
 VINLINE GradTile grad_tile(const WeightGrad *w, const OuterBlock *b, int64_t tile)
 {
     const ConvShape *shape = w->shape;
-    const int64_t across = winograd_across(shape), all = winograd_tiles(shape);
-    const int64_t group = (b->first + tile) / all, in_map = (b->first + tile) % all;
-    const int64_t area = shape->height.out * shape->width.out;
-    return (GradTile){at(w->out_grad, (group * shape->out_channels + b->o) * area, 0),
+    const int64_t across = winograd_across(shape), all = winograd_tiles(shape), in_map = (b->first + tile) % all;
+    return (GradTile){(b->first + tile) / all,
                       {.height = shape->height.out, .width = shape->width.out, .side = TILE,
                        .y = in_map / across * TILE, .x = in_map % across * TILE}};
 }
 
-/* Plane of the column; columns beyond the last channel repeat it, and nobody reads what comes of them. */
-VINLINE const Real *plane_of_column(const GradTile *t, const OuterBlock *b, int64_t column)
+/* The plane of a column; columns beyond the last channel repeat it, and nobody reads what comes of them. */
+VINLINE WinogradGrad plane_of_column(const WeightGrad *w, const OuterBlock *b, const GradTile *t, int64_t column)
 {
-    return at(t->planes, conv_smaller(column, b->channels - 1) * t->square.height * t->square.width, 0);
+    const int64_t channel = b->o + conv_smaller(column, b->channels - 1);
+    return grad_plane(w->out_grad, w->shape, t->group * w->shape->out_channels + channel);
 }
 
 /* Transforms the gradients of VWIDTH channels in one tile to [36][16 samples][columns]. They are transposed before,
@@ -155,16 +155,18 @@ VINLINE void transform_grads_of_tile(const WeightGrad *w, const OuterBlock *b, i
     for (int part = 0; part < VPARTS; part++) {
         V rows[TILE * TILE][VWIDTH];
         for (int i = 0; i < VWIDTH; i++) {
+            const WinogradGrad plane = plane_of_column(w, b, &here, column + i);
             V y[TILE * TILE];
-            load_square(plane_of_column(&here, b, column + i), &here.square, TILE, part, y);
+            load_grads(&plane, &here.square, part, y);
 #pragma GCC unroll 16
             for (int k = 0; k < TILE * TILE; k++) rows[k][i] = y[k];
         }
         for (int k = 0; k < TILE * TILE; k++) transpose_vectors(rows[k]);
         for (int i = 0; i < VWIDTH; i++) {
             Real *to = result + (tile * WEFT_LANES + part * VWIDTH + i) * b->columns + column;
+            const WinogradGrad ahead = plane_of_column(w, b, &next, column + i);
             V y[TILE * TILE], m[FREQUENCIES];
-            if (part == 0) prefetch_square(plane_of_column(&next, b, column + i), &next.square, TILE, 0);
+            if (part == 0) prefetch_grads(&ahead, &next.square);
 #pragma GCC unroll 16
             for (int k = 0; k < TILE * TILE; k++) y[k] = rows[k][i];
             transform(output_line_adjoint, TILE, WINDOW, y, m);
@@ -273,7 +275,7 @@ static void weight_range(int64_t begin, int64_t end, int thread, void *context)
     }
 }
 
-void KERNEL(winograd_weight_grad)(Real *weight_grad, const Real *in, const Real *out_grad, Real *scratch,
+void KERNEL(winograd_weight_grad)(Real *weight_grad, const Real *in, const WinogradGrad *out_grad, Real *scratch,
                                   const ConvShape *shape)
 {
     int64_t columns = winograd_columns(shape), parts = winograd_parts(shape);
