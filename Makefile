@@ -169,7 +169,7 @@ uninstall: ## remove what install put there; the headers stay while the other pr
 
 # ---- Tests and training ----
 
-TEST_SHARED   := tests/cases.c tests/networks.c tests/numbers.c
+TEST_SHARED   := tests/cases.c tests/networks.c tests/numbers.c tests/draw.c
 TEST_SOURCES  := $(wildcard tests/test_*.c) tests/main.c $(TEST_SHARED)
 UNIT          := $(BUILD)/tests/unit
 PARITY        := $(BUILD)/tests/parity
@@ -194,7 +194,16 @@ parity: $(PARITY)
 unit-double:
 	@$(MAKE) --no-print-directory PRECISION=double BUILD=$(DOUBLE) all unit parity
 
-test: all unit parity $(BUILD)/tests/bench $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
+# Ten digits that this repository draws: examples for --predict.
+$(BUILD)/tests/digits: $(OBJ)/tests/digits.o $(OBJ)/tests/draw.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+.PHONY: digits
+digits: $(BUILD)/tests/digits ## draw ten digits to try --predict with: build/digits/0.pgm to 9.pgm
+	@mkdir -p $(BUILD)/digits
+	$(BUILD)/tests/digits $(BUILD)/digits
+
+test: all unit parity $(BUILD)/tests/bench $(BUILD)/tests/digits $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
 .PHONY: data

@@ -5,6 +5,7 @@
 
 #include "apps/trainer_checkpoint.h"
 #include "apps/trainer_clock.h"
+#include "apps/trainer_predict.h"
 #include "apps/trainer_run.h"
 #include "nn/commas.h"
 #include "nn/state.h"
@@ -225,6 +226,7 @@ static bool run_session(TrainerSession *session)
     if (weft_isa() == NULL || !weft_set_threads((int)options->threads)) return false;
     if (options->summary) return show_summary(session);
     trainer_display_start(&session->display);
+    if (options->predict.count > 0) return trainer_predict(session, &session->reported);
     bool ok = trainer_session_load_data(session) && (options->eval ? evaluate(session) : train(session));
     trainer_checkpoint_close(session);
     metrics_free(&session->past);
@@ -245,6 +247,7 @@ static int usage_error(const TrainerApp *app)
 static int failure(const TrainerSession *session)
 {
     const TrainerDisplay *display = &session->display;
+    if (session->reported) return EXIT_FAILED;
     fprintf(stderr, "%s: ", session->app->name);
     if (display->epoch > 0 && display->runs > 1) fprintf(stderr, "run %lld, ", (long long)display->run);
     if (display->epoch > 0) fprintf(stderr, "epoch %lld: ", (long long)display->epoch);

@@ -16,6 +16,7 @@ typedef enum ValueKind {
     VALUE_TEXT,
     VALUE_INPUT, /* the name of a file that is read, and of one that is written */
     VALUE_OUTPUT,
+    VALUE_LIST, /* all arguments up to the next option */
     VALUE_SCHEDULE
 } ValueKind;
 
@@ -59,6 +60,7 @@ static const Option OPTIONS[] = {
     {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, "csv, a row after each epoch"},
     {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
     {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
+    {"", "predict", "IMAGE...", VALUE_LIST, IN(predict), 0, 0, "read PGM digits (-: stdin) by --load"},
     {"Output", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL},
     {"", "help", NULL, VALUE_NONE, IN(help), 0, 0, NULL},
     {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, "only the last line; this; the version"},
@@ -145,8 +147,23 @@ static bool parse_value(const Option *option, const char *text, TrainerOptions *
         if (*text == '\0') return weft_fail("--%s takes a %s, not ''", option->name, option->value);
         *(const char **)member = text;
         return true;
+    case VALUE_LIST: break;
     }
     return false;
+}
+
+/* Takes arguments up to the next option, at least one, and returns how many; 0 with an error. */
+static int parse_list(const Option *option, int argc, char **argv, TextList *list)
+{
+    if (list->count > 0) {
+        weft_fail("--%s is given twice", option->name);
+        return 0;
+    }
+    int count = 0;
+    while (count < argc && strncmp(argv[count], "--", 2) != 0) count++;
+    if (count == 0) weft_fail("--%s takes one or more: --%s %s", option->name, option->name, option->value);
+    *list = (TextList){argv, count};
+    return count;
 }
 
 static const Option *find_option(const char *name, size_t length)
@@ -171,6 +188,11 @@ static int parse_option(TrainerOptions *options, int argc, char **argv)
     if (option->kind == VALUE_NONE) {
         if (equals) weft_fail("--%s takes no value", option->name);
         return !equals && parse_value(option, NULL, options) ? 1 : 0;
+    }
+    if (option->kind == VALUE_LIST) {
+        if (equals) weft_fail("--%s takes a list: --%s %s", option->name, option->name, option->value);
+        int taken = equals ? 0 : parse_list(option, argc - 1, argv + 1, (void *)((char *)options + option->offset));
+        return taken > 0 ? 1 + taken : 0;
     }
     if (equals) return parse_value(option, equals + 1, options) ? 1 : 0;
     if (argc < 2 || strncmp(argv[1], "--", 2) == 0) {
@@ -206,9 +228,12 @@ static bool check_output(const TrainerOptions *options, const Option *output)
 /* What the options ask for together. */
 static bool check_together(const TrainerOptions *options)
 {
-    if (options->eval && !options->load) return weft_fail("--eval needs --load FILE: the weights to test");
-    if (options->eval && (options->save || options->log || options->checkpoint || options->runs > 1)) {
-        return weft_fail("--eval trains nothing: it does not go with --%s",
+    const bool predict = options->predict.count > 0;
+    const char *instead = options->eval ? "eval" : predict ? "predict" : NULL;
+    if (options->eval && predict) return weft_fail("--eval and --predict do not go together");
+    if (instead && !options->load) return weft_fail("--%s needs --load FILE: the weights to use", instead);
+    if (instead && (options->save || options->log || options->checkpoint || options->runs > 1)) {
+        return weft_fail("--%s trains nothing: it does not go with --%s", instead,
                          options->save         ? "save"
                          : options->log        ? "log"
                          : options->checkpoint ? "checkpoint"

@@ -4,6 +4,12 @@
 
 #include "apps/trainer.h"
 
+/* Part of argv. */
+typedef struct TextList {
+    char *const *items;
+    int64_t count;
+} TextList;
+
 /* One member for each row of the table in trainer_options.c. */
 typedef struct TrainerOptions {
     const char *data;
@@ -16,6 +22,7 @@ typedef struct TrainerOptions {
     int64_t seed, runs;
     int64_t threads;
     const char *load, *save, *log, *checkpoint; /* NULL: not asked for */
+    TextList predict;
     bool resume, eval, summary, quiet, help, version;
     uint64_t given;          /* bit i: row i of the table was on the command line */
 } TrainerOptions;

@@ -12,7 +12,7 @@
 #include "nn/commas.h"
 
 /* A bar needs MIN_BAR columns, and is left out of a narrower line. LINE holds MAX_COLUMNS of three bytes. */
-enum { DEFAULT_COLUMNS = 80, MIN_COLUMNS = 20, MAX_COLUMNS = 240, MIN_BAR = 6, LINE = 1024, PART = 128 };
+enum { DEFAULT_COLUMNS = 80, MAX_COLUMNS = 240, MIN_BAR = 6, GAP = 2, LINE = 1024, PART = 128 };
 static const double REDRAW_SECONDS = 0.1;
 
 /* ---- The terminal ---- */
@@ -27,7 +27,7 @@ static bool locale_is_utf8(void)
     return utf8;
 }
 
-static int terminal_columns(void)
+int trainer_display_columns(void)
 {
     struct winsize size;
     int columns = 0;
@@ -35,15 +35,16 @@ static int terminal_columns(void)
     const char *variable = getenv("COLUMNS");
     if (columns == 0 && variable != NULL) columns = atoi(variable);
     if (columns <= 0) columns = DEFAULT_COLUMNS;
-    return columns < MIN_COLUMNS ? MIN_COLUMNS : columns > MAX_COLUMNS ? MAX_COLUMNS : columns;
+    return columns > MAX_COLUMNS ? MAX_COLUMNS : columns;
 }
 
 void trainer_display_start(TrainerDisplay *display)
 {
     const char *kind = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-    display->terminal = isatty(STDOUT_FILENO) && kind != NULL && strcmp(kind, "dumb") != 0;
+    display->terminal = isatty(STDOUT_FILENO);
+    display->redraws = display->terminal && kind != NULL && strcmp(kind, "dumb") != 0;
     display->utf8 = locale_is_utf8();
-    display->colour = no_colour == NULL || *no_colour == '\0';
+    display->colour = display->redraws && (no_colour == NULL || *no_colour == '\0');
 }
 
 /* ---- Pieces of text ---- */
@@ -65,6 +66,10 @@ static void time_left(const TrainerDisplay *display, double seconds, double done
     double pass = seconds / done, left = pass - seconds;
     double train = display->testing ? display->train_seconds : pass;
     double test = display->testing ? pass : display->test_seconds;
+    if (display->epoch == 0) { /* a test alone */
+        *epoch = *all = left;
+        return;
+    }
     int64_t epochs_left = display->epochs - display->epoch + (display->runs - display->run) * display->epochs;
     *epoch = display->testing ? left : left + test;
     *all = *epoch + (double)epochs_left * (train + test);
@@ -72,21 +77,21 @@ static void time_left(const TrainerDisplay *display, double seconds, double done
 
 /* ---- The bar ---- */
 
-static void append(char line[LINE], const char *text)
+static void append(char *line, size_t size, const char *text)
 {
     size_t used = strlen(line);
-    snprintf(line + used, LINE - used, "%s", text);
+    snprintf(line + used, size - used, "%s", text);
 }
 
 static void append_bar(const TrainerDisplay *display, char line[LINE], double done, int columns)
 {
     int filled = (int)(done * columns);
-    if (display->colour) append(line, "\033[36m");
+    if (display->colour) append(line, LINE, "\033[36m");
     for (int i = 0; i < columns; i++) {
-        if (i == filled && display->colour) append(line, "\033[2m");
-        append(line, i < filled ? (display->utf8 ? "━" : "#") : (display->utf8 ? "─" : "."));
+        if (i == filled && display->colour) append(line, LINE, "\033[2m");
+        append(line, LINE, i < filled ? (display->utf8 ? "━" : "#") : (display->utf8 ? "─" : "."));
     }
-    if (display->colour) append(line, "\033[0m");
+    if (display->colour) append(line, LINE, "\033[0m");
 }
 
 static void show(const char *text)
@@ -101,31 +106,55 @@ static void show(const char *text)
     }
 }
 
-static void draw(const TrainerDisplay *display, const PassMetrics *so_far, double done)
+static void describe_place(const TrainerDisplay *display, char text[PART])
 {
-    double epoch_left, all_left;
-    time_left(display, so_far->seconds, done, &epoch_left, &all_left);
-    char run[PART] = "", left[2 * PART], right[3 * PART], whole[5 * PART];
-    char rate[COMMAS_TEXT], epoch_time[PART], all_time[PART];
+    char run[PART] = "";
     if (display->runs > 1) {
         snprintf(run, sizeof run, "run %lld/%lld ", (long long)display->run, (long long)display->runs);
     }
-    snprintf(left, sizeof left, "%sepoch %lld/%lld%s ", run, (long long)display->epoch, (long long)display->epochs,
-             display->testing ? " test" : "");
-    snprintf(right, sizeof right, "  loss %.4f  %.2f%%  %s images/s  left %s, run %s", so_far->loss,
-             100 * so_far->accuracy, commas((int64_t)((double)so_far->samples / so_far->seconds), rate),
-             time_text(epoch_left, epoch_time), time_text(all_left, all_time));
-    int columns = terminal_columns() - 1, bar = columns - (int)strlen(left) - (int)strlen(right);
-    char line[LINE] = "\r";
-    if (bar >= MIN_BAR) {
-        append(line, left);
-        append_bar(display, line, done, bar);
-        append(line, right);
+    if (display->epoch == 0) {
+        snprintf(text, PART, "test ");
     } else {
-        snprintf(whole, sizeof whole, "%s%s", left, right + 1);
-        snprintf(line, sizeof line, "\r%.*s", columns, whole);
+        snprintf(text, PART, "%.32sepoch %lld/%lld%s ", run, (long long)display->epoch, (long long)display->epochs,
+                 display->testing ? " test" : "");
     }
-    append(line, "\033[K");
+}
+
+/* In the order of their worth: a narrow terminal shows the first of them. */
+enum { LOSS, ACCURACY, TIME_LEFT, RATE, PIECES };
+
+static void describe_pass(const TrainerDisplay *display, const PassMetrics *so_far, double done,
+                          char pieces[PIECES][PART])
+{
+    double epoch_left, all_left;
+    char epoch_time[PART], all_time[PART], rate[COMMAS_TEXT];
+    time_left(display, so_far->seconds, done, &epoch_left, &all_left);
+    snprintf(pieces[LOSS], PART, "loss %.4f", so_far->loss);
+    snprintf(pieces[ACCURACY], PART, "  %.2f%%", 100 * so_far->accuracy);
+    snprintf(pieces[TIME_LEFT], PART, "  left %.32s, run %.32s", time_text(epoch_left, epoch_time),
+             time_text(all_left, all_time));
+    snprintf(pieces[RATE], PART, "  %s images/s", commas((int64_t)((double)so_far->samples / so_far->seconds), rate));
+}
+
+static void draw(const TrainerDisplay *display, const PassMetrics *so_far, double done)
+{
+    /* The last column stays free: a character there makes some terminals begin a new line. */
+    const int columns = trainer_display_columns() - 1;
+    char place[PART], pieces[PIECES][PART], right[PIECES * PART] = "", line[LINE] = "";
+    describe_place(display, place);
+    describe_pass(display, so_far, done, pieces);
+    int used = (int)strlen(place);
+    for (int i = 0; i < PIECES && used + (int)strlen(pieces[i]) <= columns; i++) {
+        used += (int)strlen(pieces[i]);
+        append(right, sizeof right, pieces[i]);
+    }
+    snprintf(line, sizeof line, "\r%.*s", columns, place);
+    if (columns - used >= MIN_BAR + GAP) {
+        append_bar(display, line, done, columns - used - GAP);
+        append(line, sizeof line, "  ");
+    }
+    append(line, sizeof line, right);
+    append(line, sizeof line, "\033[K");
     show(line);
 }
 
@@ -133,7 +162,7 @@ void trainer_display_step(TrainerDisplay *display, const PassMetrics *so_far, in
 {
     if (step == steps) *(display->testing ? &display->test_seconds : &display->train_seconds) = so_far->seconds;
     double now = trainer_clock();
-    if (display->quiet || !display->terminal || now - display->drawn < REDRAW_SECONDS) return;
+    if (display->quiet || !display->redraws || now - display->drawn < REDRAW_SECONDS) return;
     draw(display, so_far, (double)step / (double)steps);
     display->drawn = now;
 }
@@ -146,19 +175,46 @@ void trainer_display_clear(TrainerDisplay *display)
 
 /* ---- Lines ---- */
 
+enum { EPOCH, TRAIN_LOSS, TRAIN_ACCURACY, TEST_LOSS, TEST_ACCURACY, LR, SECONDS, CELLS };
+static const struct {
+    const char *name;
+    int width;
+} HEADS[CELLS] = {
+    [EPOCH] = {"epoch", 7},        [TRAIN_LOSS] = {"train loss", 12}, [TRAIN_ACCURACY] = {"accuracy", 10},
+    [TEST_LOSS] = {"test loss", 12}, [TEST_ACCURACY] = {"accuracy", 10}, [LR] = {"lr", 12},
+    [SECONDS] = {"seconds", 10},
+};
+
+/* Prints the cells that fit the terminal. */
+static void print_cells(const TrainerDisplay *display, char cells[CELLS][PART])
+{
+    int left = display->terminal ? trainer_display_columns() : CELLS * PART;
+    for (int i = 0; i < CELLS; i++) {
+        int length = (int)strlen(cells[i]), width = length > HEADS[i].width ? length : HEADS[i].width;
+        if ((left -= width) < 0) break;
+        printf("%*s", width, cells[i]);
+    }
+    printf("\n");
+}
+
 void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch)
 {
+    char cells[CELLS][PART];
     trainer_display_clear(display);
     if (display->quiet || display->runs > 1) return;
     if (!display->headed) {
-        printf("  epoch  train loss  accuracy  %10s  accuracy          lr   seconds\n",
-               display->held_out ? "valid loss" : "test loss");
+        for (int i = 0; i < CELLS; i++) snprintf(cells[i], PART, "%s", HEADS[i].name);
+        if (display->held_out) snprintf(cells[TEST_LOSS], PART, "valid loss");
+        print_cells(display, cells);
     }
     display->headed = true;
-    char place[COMMAS_TEXT];
-    snprintf(place, sizeof place, "%lld/%lld", (long long)epoch->epoch, (long long)display->epochs);
-    printf("%7s  %10.4f  %7.2f%%  %10.4f  %7.2f%%  %10.4g  %8.2f\n", place, epoch->train.loss,
-           100 * epoch->train.accuracy, epoch->test.loss, 100 * epoch->test.accuracy, epoch->lr,
-           epoch->train.seconds + epoch->test.seconds);
+    snprintf(cells[EPOCH], PART, "%lld/%lld", (long long)epoch->epoch, (long long)display->epochs);
+    snprintf(cells[TRAIN_LOSS], PART, "%.4f", epoch->train.loss);
+    snprintf(cells[TRAIN_ACCURACY], PART, "%.2f%%", 100 * epoch->train.accuracy);
+    snprintf(cells[TEST_LOSS], PART, "%.4f", epoch->test.loss);
+    snprintf(cells[TEST_ACCURACY], PART, "%.2f%%", 100 * epoch->test.accuracy);
+    snprintf(cells[LR], PART, "%.4g", epoch->lr);
+    snprintf(cells[SECONDS], PART, "%.2f", epoch->train.seconds + epoch->test.seconds);
+    print_cells(display, cells);
     fflush(stdout);
 }

@@ -26,6 +26,7 @@ typedef struct TrainerSession {
     int64_t first_run;             /* of this process, from 1 */
     Metrics past;                  /* the epochs of all runs before the present one */
     TrainerProgress *progress;     /* of every pass; its context is the session */
+    bool reported;                 /* what failed has been printed */
 } TrainerSession;
 
 /* Reads the data that the options ask for. */

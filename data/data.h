@@ -50,6 +50,27 @@ typedef struct Augmentation {
 void augment_image(const uint8_t *image, int64_t height, int64_t width, const Augmentation *augmentation,
                    RandomKey key, int64_t index, Real *result);
 
+/* ---- Pictures of digits ---- */
+
+/* A grey image, [height][width], rows from the top: 0 is black, 65,535 white. */
+typedef struct Pgm {
+    int64_t height, width;
+    uint16_t *values;
+} Pgm;
+
+/* Reads a PGM image: P5, bytes, or P2, text; values up to 65,535 and comments as netpbm has them; sides up to 65,536 and
+ * 100 million pixels in all. The path "-" is standard input; a pipe will do. NULL with an error that names the file,
+ * what is wrong and the offset, if it is anything else, is cut off, or goes on after the image. */
+Pgm *pgm_read(const char *path);
+void pgm_free(Pgm *image); /* NULL is fine */
+
+/* Makes the picture of a digit what MNIST's own are. The paper is what most of the border is, the ink what differs from
+ * it most, be it darker or lighter. Its box is fitted into 20 x 20 of the 28 x 28 pixels, each the mean of an area, its
+ * proportions kept; its centre of mass comes to lie on pixel (14, 14), where MNIST has it on average; ink is 255, paper
+ * 0. A stroke as thick as a tenth of the digit comes out as MNIST's do. False with an error if there is no ink. */
+enum { MNIST_SIDE = 28, MNIST_CLASSES = 10 };
+bool pgm_prepare(const Pgm *picture, uint8_t digit[MNIST_SIDE * MNIST_SIDE]) WEFT_CHECKED;
+
 /* ---- Loader ---- */
 
 /* Makes batches of a data set, in an order of its own for each epoch. */

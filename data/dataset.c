@@ -8,7 +8,6 @@
 #include "tensor/memory.h"
 
 enum { MAX_SIDE = 65536, MAX_CLASSES = DATA_MAX_BYTE + 1, LABELS_BEGIN = 8 };
-enum { MNIST_SIDE = 28, MNIST_CLASSES = 10 };
 
 /* ---- Making ---- */
 

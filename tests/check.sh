@@ -18,6 +18,24 @@ check()
         tail -n 12 <<< "$output" | sed 's/^/    /'
     fi
 }
+# ends STATUS COMMAND...: it ends with that status and, if it failed, says of what in one line.
+ends()
+{
+    local expected=$1 status
+    shift
+    "$@" > "$work/out" 2> "$work/err"
+    status=$?
+    [ $status = "$expected" ] && { [ $status = 0 ] || [ "$(wc -l < "$work/err")" = 1 ]; } && return
+    echo "exit status $status, not $expected, after"
+    cat "$work/out" "$work/err"
+    return 1
+}
+run() { check "${*:2} ends with status $1" ends "$@"; }
+contains() { grep -q "$1" -e "$3" "$2" || { cat "$2"; return 1; }; }
+lacks() { ! grep "$1" "$2"; }
+# says TEXT, shows PATTERN: the last run did so on standard error, on standard output.
+says() { check "standard error says \"$1\"" contains -F "$work/err" "$1"; }
+shows() { check "standard output shows \"$1\"" contains -E "$work/out" "$1"; }
 # skip WHAT: counts as skipped.
 skip() { skipped=$((skipped + 1)); echo "SKIP $(basename "$0"): $1"; }
 # silent COMMAND...: succeeds and says nothing.

@@ -1,57 +1,15 @@
 #!/usr/bin/env bash
 # The command line of both apps, on small files in MNIST's format that this script makes itself.
 . "$(dirname "$0")/check.sh"
+. tests/small_data.sh
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
 # Steps on this data are too short for threads to wait busily, least of all beside other tests.
 export OMP_WAIT_POLICY=passive
 header=epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds
 
-# ---- Checking ----
-
-# ends STATUS COMMAND...: it ends with that status and, if it failed, says of what in one line.
-ends()
-{
-    local expected=$1 status
-    shift
-    "$@" > "$work/out" 2> "$work/err"
-    status=$?
-    [ $status = "$expected" ] && { [ $status = 0 ] || [ "$(wc -l < "$work/err")" = 1 ]; } && return
-    echo "exit status $status, not $expected, after"
-    cat "$work/out" "$work/err"
-    return 1
-}
-run() { check "${*:2} ends with status $1" ends "$@"; }
-contains() { grep -q "$1" -e "$3" "$2" || { cat "$2"; return 1; }; }
-# says TEXT, shows PATTERN: the last run did so on standard error, on standard output.
-says() { check "standard error says \"$1\"" contains -F "$work/err" "$1"; }
-shows() { check "standard output shows \"$1\"" contains -E "$work/out" "$1"; }
 # column N FILE: a column of a csv without its header, as one line.
 column() { tail -n +2 "$2" | cut -d, -f"$1" | tr '\n' ' '; }
 
-# ---- Data: the image of digit d has two bright rows, 2 d + 4 and the next ----
-
-# u32 NUMBER...: each as four bytes, most significant first.
-u32() {
-    local n
-    for n in "$@"; do
-        printf '%b' "$(printf '\\0%o' $((n >> 24 & 255)) $((n >> 16 & 255)) $((n >> 8 & 255)) $((n & 255)))"
-    done
-}
-rows() { head -c $(($1 * 28)) /dev/zero | tr '\0' "$2"; }
-for digit in 0 1 2 3 4 5 6 7 8 9; do
-    rows $((2 * digit + 4)) '\0'; rows 2 '\377'; rows $((22 - 2 * digit)) '\0'
-done > "$work/digits"
-printf '\0\1\2\3\4\5\6\7\10\11' > "$work/labels"
-repeat() { local i; for ((i = 0; i < $1; i++)); do cat "$2"; done; }
-# data_set FOLDER PREFIX TENS: so many times the ten digits.
-data_set() {
-    { u32 2051 $(($3 * 10)) 28 28; repeat "$3" "$work/digits"; } > "$1/$2-images-idx3-ubyte"
-    { u32 2049 $(($3 * 10)); repeat "$3" "$work/labels"; } > "$1/$2-labels-idx1-ubyte"
-}
-data=$work/data
-mkdir "$data"
-data_set "$data" train 17
-data_set "$data" t10k 3
 quick="--data $data --epochs 2 --batch-size 32"
 
 # ---- Usage ----
@@ -59,7 +17,7 @@ quick="--data $data --epochs 2 --batch-size 32"
 for app in "$tiny" "$cnn"; do
     run 0 "$app" --help
     check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 23 { exit 1 }' "$work/out"
-    for option in data epochs batch-size lr momentum weight-decay schedule dropout no-augment no-shuffle limit \
+    for option in data predict epochs batch-size lr momentum weight-decay schedule dropout no-augment no-shuffle limit \
                   validate seed runs threads load save checkpoint resume eval summary log quiet help version; do
         shows "--$option"
     done
@@ -101,7 +59,7 @@ for option in log save checkpoint; do
 done
 usage_error --checkpoint --eval --load x --checkpoint y
 usage_error '--resume needs --checkpoint' --resume
-for later in predict report export; do usage_error "--$later" "--$later" x; done
+for later in report export; do usage_error "--$later" "--$later" x; done
 
 # ---- Summary: no data needed ----
 
@@ -119,7 +77,6 @@ shows 'Total params: 593,200'
 
 run 0 "$tiny" $quick --save "$work/a.safetensors" --log "$work/a.csv"
 shows '10,474 parameters'
-lacks() { ! grep -q "$1" "$2"; }
 check 'nothing but plain lines reaches a pipe' lacks $'[\r\033]' "$work/out"
 accuracy=$(grep -oE 'accuracy [0-9.]+%' "$work/out" | tail -n 1)
 check 'csv header' test "$(head -n 1 "$work/a.csv")" = $header
@@ -267,19 +224,5 @@ says interrupted
 check 'weights saved earlier survive Ctrl-C' cmp -s "$work/a.safetensors" "$work/kept.safetensors"
 check 'the log of an interrupted training has whole rows' test "$(awk -F, 'NF != 8' "$work/int.csv")" = ''
 check 'no temporary file is left by Ctrl-C' test -z "$(find "$work" -name '*.tmp*' -o -name '.*safetensors*')"
-
-# ---- On a terminal ----
-
-if command -v script > /dev/null; then
-    for columns in 80 200; do
-        train="$tiny --data $data --epochs 12 --no-augment"
-        script -qec "stty cols $columns; TERM=xterm LC_ALL=C NO_COLOR=1 $train" /dev/null < /dev/null > "$work/raw"
-        # Each redraw and each line by itself, without the code that clears the rest of a line.
-        tr '\r' '\n' < "$work/raw" | sed $'s/\033\\[K//g' > "$work/out"
-        shows '^epoch [0-9]+/12.* [#.]+ .*images/s  left [0-9:]+, run [0-9:]+'
-        check "every line fits $columns columns" awk "length(\$0) >= $columns { exit 1 }" "$work/out"
-        LC_ALL=C check 'NO_COLOR in the locale C: neither colour nor UTF-8' lacks $'[\033\200-\377]' "$work/out"
-    done
-fi
 
 finish
