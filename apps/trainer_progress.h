@@ -27,7 +27,8 @@ int trainer_display_columns(void);
 void trainer_display_step(TrainerDisplay *display, const PassMetrics *so_far, int64_t step, int64_t steps);
 /* Takes the bar away: before anything else is printed. */
 void trainer_display_clear(TrainerDisplay *display);
-/* The line of an epoch, as many of its columns as fit a terminal; of several runs each has one line in all, which is not printed here. */
+/* The line of an epoch, as many of its columns as fit a terminal; of several runs each has one line in all, which is
+ * not printed here. */
 void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch);
 
 #endif

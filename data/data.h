@@ -58,11 +58,12 @@ typedef struct Pgm {
     uint16_t *values;
 } Pgm;
 
-/* Reads a PGM image: P5, bytes, or P2, text; values up to 65,535 and comments as netpbm has them; sides up to 65,536 and
- * 100 million pixels in all. The path "-" is standard input; a pipe will do. NULL with an error that names the file,
- * what is wrong and the offset, if it is anything else, is cut off, or goes on after the image. */
+/* Reads a PGM image: P5, bytes, or P2, text; values up to 65,535 and comments as netpbm has them; sides up to 65,536
+ * and 100 million pixels in all. The path "-" is standard input; a pipe will do. NULL with an error that names the
+ * file, what is wrong and the offset, if it is anything else, is cut off, or goes on after the image. */
 Pgm *pgm_read(const char *path);
-void pgm_free(Pgm *image); /* NULL is fine */
+/* Frees what pgm_read made. NULL is fine. */
+void pgm_free(Pgm *image);
 
 /* Makes the picture of a digit what MNIST's own are. The paper is what most of the border is, the ink what differs from
  * it most, be it darker or lighter. Its box is fitted into 20 x 20 of the 28 x 28 pixels, each the mean of an area, its

@@ -1,4 +1,4 @@
-/* Draws ten digits, 0.pgm to 9.pgm, into a folder: of many sizes, dark on light and light on dark, as bytes and as text.
+/* Draws ten digits, 0.pgm to 9.pgm, into a folder: of many sizes, dark on light and light on dark, bytes and text.
  *
  *     build/tests/digits FOLDER */
 #include <stdio.h>

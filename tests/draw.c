@@ -59,8 +59,10 @@ static int segments_of(int digit, Segment segments[MAX_SEGMENTS])
         const bool is_arc = stroke->radius_x > 0;
         if (!is_arc && stroke->x == stroke->to_x && stroke->y == stroke->to_y) break;
         const int parts = is_arc ? ARC_PARTS : 1;
-        for (int i = 0; i < parts; i++)
-            segments[count++] = (Segment){point_at(stroke, (double)i / parts), point_at(stroke, (double)(i + 1) / parts)};
+        for (int i = 0; i < parts; i++) {
+            const double from = (double)i / parts, to = (double)(i + 1) / parts;
+            segments[count++] = (Segment){point_at(stroke, from), point_at(stroke, to)};
+        }
     }
     return count;
 }

@@ -17,7 +17,7 @@ check "all ten are recognised, as good as surely" \
     awk -F '\t' -v d="$digits" '$1 != NR - 1 || $(NR + 1) < 0.99 || $12 != d "/" NR - 1 ".pgm" { print; bad = 1 }
                                 END { exit bad || NR != 10 }' "$work/out"
 check "probabilities add up to 1" \
-    awk -F '\t' '{ sum = 0; for (i = 2; i <= 11; i++) sum += $i; if (sum < 0.99999 || sum > 1.00001) exit 1 }' "$work/out"
+    awk -F '\t' '{ sum = -1; for (i = 2; i <= 11; i++) sum += $i; if (sum ^ 2 > 1e-10) exit 1 }' "$work/out"
 check "there are twelve fields" awk -F '\t' 'NF != 12 { exit 1 }' "$work/out"
 cp "$work/out" "$work/ten"
 run 0 env LC_ALL=de_DE.UTF-8 "${tiny[@]}" "$digits"/*.pgm
@@ -48,10 +48,10 @@ run 1 "${tiny[@]}" - < /dev/null
 says 'standard input: truncated at byte 0'
 run 1 "${tiny[@]}" "$digits"
 says 'Is a directory'
-check "two failures end with status 1" \
-    test "$("${tiny[@]}" "$work/nothing.pgm" "$digits/8.pgm" "$weights" 2> "$work/err" | cut -f 1; echo "${PIPESTATUS[0]}")" \
-    = $'8\n1'
+"${tiny[@]}" "$work/nothing.pgm" "$digits/8.pgm" "$weights" > "$work/out" 2> "$work/err"
+check "two failures end with status 1" test $? = 1
 check "and have a line each" test "$(wc -l < "$work/err")" = 2
+shows '^8'
 says "$work/nothing.pgm: cannot open"
 says "$weights: bytes"
 run 1 "$BUILD/mnist_cnn" --load "$weights" --predict "$digits/0.pgm"
@@ -77,7 +77,8 @@ if command -v script > "$work/path"; then
     # on_terminal COLUMNS ENVIRONMENT: what the terminal receives, without the carriage returns.
     on_terminal()
     {
-        script -qec "stty cols $1; TERM=xterm $2 ${tiny[*]} '$digits/3.pgm'" /dev/null < /dev/null | tr -d '\r' > "$work/out"
+        script -qec "stty cols $1; TERM=xterm $2 ${tiny[*]} '$digits/3.pgm'" /dev/null < /dev/null > "$work/raw"
+        tr -d '\r' < "$work/raw" > "$work/out"
     }
     for columns in 80 50 20; do
         on_terminal $columns 'LC_ALL=C NO_COLOR=1'

@@ -6,8 +6,8 @@ export OMP_WAIT_POLICY=passive
 command -v script > "$work/path" || { skip 'on a terminal: no script(1)'; finish; }
 train="$BUILD/mnist_tiny --data $data --no-augment --threads 1"
 
-# on_terminal COLUMNS ENVIRONMENT OPTION...: what a terminal so wide receives is $work/raw; with each redraw on a line of
-# its own, without the code that clears the rest of the line, $work/out.
+# on_terminal COLUMNS ENVIRONMENT OPTION...: what a terminal so wide receives is $work/raw; with each redraw on a line
+# of its own, without the code that clears the rest of the line, $work/out.
 on_terminal()
 {
     local columns=$1 environment=$2
