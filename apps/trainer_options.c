@@ -292,6 +292,7 @@ static char *value_text(const Option *option, const TrainerOptions *options, cha
     case VALUE_TEXT:
     case VALUE_INPUT:
     case VALUE_OUTPUT: name = *(const char *const *)member; break;
+    case VALUE_LIST: break;
     }
     if (name) snprintf(text, OPTION_TEXT, "%s", name);
     return text;
