@@ -67,6 +67,7 @@ LIBRARY_SOURCES := $(wildcard tensor/*.c) tensor/kernels/dispatch.c \
 LIBRARY_OBJECTS := $(LIBRARY_SOURCES:%.c=$(OBJ)/%.o) \
                    $(foreach isa,$(ISAS),$(KERNEL_SOURCES:tensor/kernels/%.c=$(OBJ)/tensor/kernels/$(isa)/%.o))
 APPS            := $(APP_SOURCES:apps/%.c=$(BUILD)/%)
+EXAMPLES        := $(EXAMPLE_SOURCES:apps/%.c=$(BUILD)/%)
 
 PUBLIC_HEADERS := tensor/real.h tensor/error.h tensor/random.h tensor/tensor.h tensor/scope.h tensor/list.h \
                   autograd/autograd.h autograd/ops.h autograd/gradcheck.h nn/nn.h nn/state.h nn/summary.h \
@@ -75,7 +76,7 @@ INCLUDE        := $(BUILD)/include/weft
 STAGED_HEADERS := $(PUBLIC_HEADERS:%=$(INCLUDE)/%) $(INCLUDE)/weft.h
 
 .PHONY: all lib headers clean help
-all: $(APPS) $(BUILD)/libweft.a headers
+all: $(APPS) $(EXAMPLES) $(BUILD)/libweft.a headers
 lib: $(BUILD)/libweft.a headers
 headers: $(STAGED_HEADERS)
 
@@ -96,6 +97,10 @@ $(OBJ)/$(2)/$(1)/%.o: $(2)/%.c $(OBJ)/flags
 endef
 $(foreach folder,tensor/kernels tests,$(foreach isa,$(ISAS),$(eval $(call KERNEL_RULE,$(isa),$(folder)))))
 
+# Examples see what a user sees.
+$(EXAMPLES:$(BUILD)/%=$(OBJ)/apps/%.o): CPPFLAGS_ALL := -I$(BUILD)/include $(DEFINES) $(CPPFLAGS)
+$(EXAMPLES:$(BUILD)/%=$(OBJ)/apps/%.o): | headers
+
 # The table of tables: which instruction sets this library holds.
 $(OBJ)/tensor/kernels/dispatch.o: CPPFLAGS_ALL += $(ISAS:%=-DWEFT_HAS_%)
 
@@ -103,7 +108,8 @@ $(BUILD)/libweft.a: $(LIBRARY_OBJECTS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(APPS): $(BUILD)/%: $(OBJ)/apps/%.o $(BUILD)/libweft.a
+$(APPS) $(EXAMPLES): $(BUILD)/%: $(OBJ)/apps/%.o $(BUILD)/libweft.a
+	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
 # Public headers include each other from the top of the tree; installed, from <weft/...>.
@@ -207,9 +213,12 @@ test: all unit parity $(BUILD)/tests/bench $(BUILD)/tests/digits
 test: $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
-.PHONY: data
+.PHONY: data fashion
 data: ## fetch MNIST into data/mnist and check it
-	@data/fetch.sh data/mnist
+	@data/fetch.sh mnist
+
+fashion: ## fetch Fashion-MNIST into data/fashion, for build/examples/fashion
+	@data/fetch.sh fashion
 
 train: all data ## fetch MNIST and train the small network: 20 epochs, more than 99.4%
 	$(BUILD)/mnist_tiny --data data/mnist

@@ -91,6 +91,7 @@ bool trainer_test_with(PassMetrics *result, TestPass pass) WEFT_CHECKED;
 typedef struct TrainerApp {
     const char *name;                  /* of the program: begins its messages */
     const char *about;                 /* one line for --help; NULL: none */
+    const char *data;                  /* folder of the data set; NULL: data/mnist */
     Module *(*model)(double dropout);  /* a network for images [N, 1, 28, 28] and 10 classes; NULL: failed */
     Criterion *criterion;              /* NULL: op_nll_loss */
     int64_t epochs, batch_size;

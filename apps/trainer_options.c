@@ -74,7 +74,7 @@ enum { SCHEDULE_COUNT = sizeof SCHEDULES / sizeof *SCHEDULES };
 
 TrainerOptions trainer_options_default(const TrainerApp *app)
 {
-    return (TrainerOptions){.data = "data/mnist",
+    return (TrainerOptions){.data = app->data ? app->data : "data/mnist",
                             .epochs = app->epochs,
                             .batch_size = app->batch_size,
                             .lr = app->lr,

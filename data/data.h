@@ -17,7 +17,7 @@ typedef struct Dataset Dataset;
 Dataset *dataset_idx(const char *images_path, const char *labels_path, int classes);
 /* The training or the test files of a folder under MNIST's names (train-images-idx3-ubyte, t10k-images-idx3-ubyte,
  * ...): images of 28 x 28 in 10 classes. The error says what to do: `make data`, or gunzip where only the .gz is
- * there. */
+ * there. Fashion-MNIST (`make fashion`) comes in the same files. */
 Dataset *dataset_mnist(const char *folder, bool train);
 /* Copies the caller's own arrays; labels are below `classes`, which is at most 256. */
 Dataset *dataset_from(const uint8_t *images, const uint8_t *labels, int64_t count, int64_t channels, int64_t height,

@@ -120,7 +120,7 @@ static char *find_file(const char *folder, const char *name)
     if (!path || access(path, F_OK) == 0 || errno != ENOENT) return path;
     char *packed = join(folder, name, ".gz");
     if (packed && access(packed, F_OK) == 0) weft_fail("%s: missing, but %s is there: gunzip it", path, packed);
-    else if (packed) weft_fail("%s: no such file: get it with `make data`", path);
+    else if (packed) weft_fail("%s: no such file: get it with `make data` (Fashion-MNIST: `make fashion`)", path);
     weft_free(packed);
     weft_free(path);
     return NULL;

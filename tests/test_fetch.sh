@@ -15,11 +15,20 @@ done
 echo other > "$work/package/data/t10k-images-idx3-ubyte"
 (cd "$work" && tar -czf bad.tgz package)
 
-# Tools that do as they are told: NPM names the package to deliver, MIRROR the address that works.
+# Tools that do as they are told: NPM and DEB name the package to deliver, MIRROR the address that works.
 cat > "$work/bin/npm" << 'END'
 #!/bin/sh
 echo npm >> "$WORK/calls"
 [ -n "${NPM:-}" ] && cp "$WORK/$NPM" ./package.tgz
+END
+cat > "$work/bin/apt-get" << 'END'
+#!/bin/sh
+echo apt-get >> "$WORK/calls"
+[ "$*" = 'download dataset-fashion-mnist' ] && [ -n "${DEB:-}" ] && cp "$WORK/$DEB" ./package.deb
+END
+cat > "$work/bin/dpkg-deb" << 'END'
+#!/bin/sh
+[ "$1" = -x ] && mkdir -p "$3/usr/share/datasets/fashion-mnist" && tar -xf "$2" -C "$3/usr/share/datasets/fashion-mnist"
 END
 cat > "$work/bin/curl" << 'END'
 #!/bin/sh
@@ -33,9 +42,10 @@ END
 printf '#!/bin/sh\nexit 1\n' > "$work/bin/wget"
 chmod +x "$work/bin/"*
 
-fetch() { # fetch FOLDER, with NPM and MIRROR set
+fetch() { # fetch FOLDER, with NPM, DEB and MIRROR set, and SET for another data set
     rm -f "$work/calls"
-    WORK=$work NPM=${NPM:-} MIRROR=${MIRROR:-} PATH=$work/bin:$PATH sh "$work/fetch.sh" "$work/$1" > "$work/log" 2>&1
+    WORK=$work NPM=${NPM:-} DEB=${DEB:-} MIRROR=${MIRROR:-} PATH=$work/bin:$PATH \
+        sh "$work/fetch.sh" "${SET:-mnist}" "$work/$1" > "$work/log" 2>&1
 }
 complete() { # the four files and nothing else
     [ "$(ls -A "$work/$1" | wc -l)" -eq 4 ] && gunzip < "$work/served/t10k-images-idx3-ubyte.gz" |
@@ -68,5 +78,22 @@ echo mine > "$work/unpacked/t10k-labels-idx1-ubyte"
 check 'a file of another data set is refused' refuses unpacked
 check 'and stays' grep -q mine "$work/unpacked/t10k-labels-idx1-ubyte"
 check 'no source is asked then either' absent calls
+
+# ---- Fashion-MNIST ----
+
+SET=fashion DEB= NPM=good.tgz MIRROR=
+check 'no source of the other data set works' refuses fashion
+check 'npm is not asked' eval '! grep -q npm "$work/calls"'
+(cd "$work/served" && tar -cf ../good.deb ./*.gz)
+DEB=good.deb
+check 'the Debian package works' fetch fashion
+check 'its files are there' complete fashion
+check 'it says so' says '^fetch: Fashion-MNIST is in'
+DEB= MIRROR=zalandoresearch
+check 'a mirror works' fetch fashion_mirror
+check 'the files of that mirror are there' complete fashion_mirror
+SET=cifar
+check 'another name is refused' refuses cifar
+check 'with the usage' says '^usage:'
 
 finish
