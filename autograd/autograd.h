@@ -38,6 +38,8 @@ bool autograd_is_recording(void);
 
 /* What an op left behind for backward; it lives as long as the op's result. */
 typedef struct Node Node;
+struct OnnxCall;
+struct OnnxValue;
 
 /* One attribute of an op, for whoever prints, exports or profiles a graph. */
 typedef struct Attribute {
@@ -59,6 +61,8 @@ typedef struct Op {
     int (*describe)(const Node *node, Attribute *attributes);
     unsigned reads_inputs; /* bit i: backward reads the values of input i, so they must not be written before */
     bool reads_output;     /* backward reads the result's values: node_output */
+    /* Writes a call as operators of ONNX: autograd/onnx.h. NULL: it cannot be exported. */
+    struct OnnxValue *(*onnx)(const struct OnnxCall *call);
 } Op;
 
 /* Finishes an op: records that `op` made `result` of these inputs, unless recording is off or no input requires a

@@ -1,5 +1,6 @@
 /* add, sub, mul, div, with broadcasting. */
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "autograd/ops/strided.h"
 #include "tensor/kernels/kernels.h"
@@ -89,30 +90,54 @@ static bool div_backward(const Node *node, Tensor *grad)
     return add_grad(node, 1, apply(weft_kernels()->broadcast_mul, quotient, node_output(node)), true);
 }
 
+/* ---- As ONNX, which broadcasts alike ---- */
+
+static OnnxValue *add_onnx(const OnnxCall *call)
+{
+    return onnx_op_same(call, "Add");
+}
+
+static OnnxValue *sub_onnx(const OnnxCall *call)
+{
+    return onnx_op_same(call, "Sub");
+}
+
+static OnnxValue *mul_onnx(const OnnxCall *call)
+{
+    return onnx_op_same(call, "Mul");
+}
+
+static OnnxValue *div_onnx(const OnnxCall *call)
+{
+    return onnx_op_same(call, "Div");
+}
+
 /* ---- The ops ---- */
 
 enum { READS_A = 1, READS_B = 2 };
 
 Tensor *op_add(Tensor *a, Tensor *b)
 {
-    static const Op op = {.name = "add", .backward = add_backward};
+    static const Op op = {.name = "add", .backward = add_backward, .onnx = add_onnx};
     return forward(&op, weft_kernels()->broadcast_add, a, b);
 }
 
 Tensor *op_sub(Tensor *a, Tensor *b)
 {
-    static const Op op = {.name = "sub", .backward = sub_backward};
+    static const Op op = {.name = "sub", .backward = sub_backward, .onnx = sub_onnx};
     return forward(&op, weft_kernels()->broadcast_sub, a, b);
 }
 
 Tensor *op_mul(Tensor *a, Tensor *b)
 {
-    static const Op op = {.name = "mul", .backward = mul_backward, .reads_inputs = READS_A | READS_B};
+    static const Op op = {
+        .name = "mul", .backward = mul_backward, .onnx = mul_onnx, .reads_inputs = READS_A | READS_B};
     return forward(&op, weft_kernels()->broadcast_mul, a, b);
 }
 
 Tensor *op_div(Tensor *a, Tensor *b)
 {
-    static const Op op = {.name = "div", .backward = div_backward, .reads_inputs = READS_B, .reads_output = true};
+    static const Op op = {
+        .name = "div", .backward = div_backward, .onnx = div_onnx, .reads_inputs = READS_B, .reads_output = true};
     return forward(&op, weft_kernels()->broadcast_div, a, b);
 }

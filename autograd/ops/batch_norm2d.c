@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "autograd/ops/conv2d.h"
 #include "autograd/ops/dropout.h"
@@ -13,7 +14,8 @@ const char op_batch_statistics;
 
 static const double DEFAULT_MOMENTUM = 0.1, DEFAULT_EPS = 1e-5;
 
-enum { X, WEIGHT, BIAS, INPUTS };
+/* The running values are inputs that no gradient reaches. */
+enum { X, WEIGHT, BIAS, MEAN, VARIANCE, INPUTS };
 /* What backward finds: mean and 1 / deviation of each channel, [2, C], and dropout's mask if there is one. */
 enum { SAVED_MOMENTS, SAVED_MASK };
 
@@ -187,9 +189,31 @@ static int batch_norm_describe(const Node *node, Attribute *attributes)
     return count;
 }
 
+/* A channel's constant where there is no tensor of them. */
+static OnnxValue *onnx_or(const OnnxCall *call, int input, double otherwise)
+{
+    if (call->inputs[input]) return call->inputs[input];
+    Scope scope = scope_open();
+    OnnxValue *value = onnx_tensor(call, tensor_full(SHAPE(node_input(call->node, X)->shape.size[1]), otherwise));
+    scope_close(scope);
+    return value;
+}
+
+static OnnxValue *batch_norm_onnx(const OnnxCall *call)
+{
+    const BatchNormAttributes *a = node_attributes(call->node);
+    if (a->training || a->dropout > 0)
+        return weft_fail("onnx: batch_norm2d: only evaluation can be written, without dropout");
+    OnnxValue *y = onnx_op(call, "BatchNormalization", call->inputs[X], onnx_or(call, WEIGHT, 1),
+                           onnx_or(call, BIAS, 0), call->inputs[MEAN], call->inputs[VARIANCE]);
+    onnx_set_number(y, "epsilon", a->eps);
+    return y;
+}
+
 static const Op batch_norm_op = {.name = "batch_norm2d",
                                  .backward = batch_norm_backward,
                                  .describe = batch_norm_describe,
+                                 .onnx = batch_norm_onnx,
                                  .reads_inputs = 1u << X | 1u << WEIGHT};
 
 /* ---- Forward ---- */
@@ -241,7 +265,8 @@ static Tensor *normalise(const BatchNorm2dOptions *o, const Moments *moments, Te
     weft_kernels()->batch_norm(y->storage->data, o->x->storage->data, channels, dropped_by(mask, attributes.scale),
                                &shape);
     if (o->x->is_gradient) layout_fill_spare(y);
-    Tensor *const inputs[INPUTS] = {[X] = o->x, [WEIGHT] = o->weight, [BIAS] = o->bias};
+    Tensor *const inputs[INPUTS] = {[X] = o->x, [WEIGHT] = o->weight, [BIAS] = o->bias, [MEAN] = o->running_mean,
+                                      [VARIANCE] = o->running_var};
     y = op_save(op_record(&batch_norm_op, y, inputs, INPUTS, &attributes, sizeof attributes), saved);
     return mask ? op_save(y, mask) : y;
 }

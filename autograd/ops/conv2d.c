@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "autograd/ops/batch_norm.h"
 #include "autograd/ops/conv2d.h"
@@ -182,9 +183,24 @@ static int conv2d_describe(const Node *node, Attribute *attributes)
     return 6;
 }
 
+static OnnxValue *conv2d_onnx(const OnnxCall *call)
+{
+    const ConvAttributes *a = node_attributes(call->node);
+    const ConvShape *s = &a->shape;
+    OnnxValue *y = onnx_op_same(call, "Conv");
+    onnx_set_integers(y, "kernel_shape", (int64_t[]){s->height.kernel, s->width.kernel}, 2);
+    onnx_set_integers(y, "strides", (int64_t[]){s->stride, s->stride}, 2);
+    onnx_set_integers(y, "pads", (int64_t[]){s->padding, s->padding, s->padding, s->padding}, 4);
+    onnx_set_integers(y, "dilations", (int64_t[]){s->dilation, s->dilation}, 2);
+    onnx_set_integer(y, "group", s->sections);
+    return a->relu ? onnx_op(call, "Relu", y) : y;
+}
+
 static const Op conv2d = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
+                          .onnx = conv2d_onnx,
                           .reads_inputs = 1u << INPUT | 1u << WEIGHT};
 static const Op conv2d_relu = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
+                               .onnx = conv2d_onnx,
                                .reads_inputs = 1u << INPUT | 1u << WEIGHT, .reads_output = true};
 
 const Real *conv2d_relu_output(const Tensor *x)

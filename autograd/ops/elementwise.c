@@ -1,5 +1,6 @@
 /* The ops of ELEMENTWISE_OPS: all that is common to them, once. */
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 
@@ -42,6 +43,20 @@ static bool backward_through(const Node *node, ElementwiseBackward *kernel, Tens
     return node_add_grad(node, 0, dx);
 }
 
+static OnnxValue *onnx_with(const OnnxCall *call, const char *type)
+{
+    const Number *number = node_attributes(call->node);
+    return onnx_op(call, type, call->inputs[0], onnx_number(call, (double)number->value));
+}
+
+static OnnxValue *onnx_alpha(const OnnxCall *call, const char *type)
+{
+    const Number *number = node_attributes(call->node);
+    OnnxValue *y = onnx_op_same(call, type);
+    onnx_set_number(y, "alpha", (double)number->value);
+    return y;
+}
+
 #define READS_NOTHING .reads_output = false
 #define READS_INPUT   .reads_inputs = 1
 #define READS_OUTPUT  .reads_output = true
@@ -51,14 +66,24 @@ static bool backward_through(const Node *node, ElementwiseBackward *kernel, Tens
 #define NUMBER_ALONE            ((Number){.name = NULL})
 #define NUMBER_NUMBER(name)     ((Number){#name, (Real)name})
 
-#define DEFINE_OP(K, op, number, reads, y, dx)                                                                         \
+#define ONNX_SAME(type)  onnx_op_same(call, #type)
+#define ONNX_WITH(type)  onnx_with(call, #type)
+#define ONNX_TWICE(type) onnx_op(call, #type, call->inputs[0], call->inputs[0])
+#define ONNX_ALPHA(type) onnx_alpha(call, #type)
+
+#define DEFINE_OP(K, op, number, reads, as, y, dx)                                                                     \
     static bool op##_backward(const Node *node, Tensor *grad)                                                          \
     {                                                                                                                  \
         return backward_through(node, weft_kernels()->op##_backward, grad);                                            \
     }                                                                                                                  \
+    static OnnxValue *op##_onnx(const OnnxCall *call)                                                                  \
+    {                                                                                                                  \
+        return ONNX_##as;                                                                                              \
+    }                                                                                                                  \
     Tensor *op_##op PARAMETERS_##number                                                                                \
     {                                                                                                                  \
-        static const Op self = {.name = #op, .backward = op##_backward, .describe = describe, READS_##reads};          \
+        static const Op self = {.name = #op, .backward = op##_backward, .describe = describe, .onnx = op##_onnx,       \
+                                READS_##reads};                                                                        \
         return forward(&self, weft_kernels()->op##_forward, x, NUMBER_##number);                                       \
     }
 ELEMENTWISE_OPS(DEFINE_OP, )

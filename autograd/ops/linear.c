@@ -1,4 +1,5 @@
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 
@@ -68,8 +69,17 @@ static int linear_describe(const Node *node, Attribute *attributes)
     return 1;
 }
 
+/* y = x weight' + bias */
+static OnnxValue *linear_onnx(const OnnxCall *call)
+{
+    const LinearAttributes *linear = node_attributes(call->node);
+    OnnxValue *y = onnx_op_same(call, "Gemm");
+    onnx_set_integer(y, "transB", 1);
+    return linear->relu ? onnx_op(call, "Relu", y) : y;
+}
+
 #define LINEAR_OP .name = "linear", .backward = linear_backward, .describe = linear_describe, \
-                  .reads_inputs = 1u << X | 1u << WEIGHT
+                  .onnx = linear_onnx, .reads_inputs = 1u << X | 1u << WEIGHT
 static const Op linear_op = {LINEAR_OP};
 static const Op linear_relu_op = {LINEAR_OP, .reads_output = true};
 

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 
@@ -139,7 +140,16 @@ static bool mse_loss_backward(const Node *node, Tensor *grad)
     return add_mse_grad(node, 0, factor) && add_mse_grad(node, 1, factor);
 }
 
-static const Op mse_loss = {.name = "mse_loss", .backward = mse_loss_backward, .reads_inputs = 3};
+static OnnxValue *mse_loss_onnx(const OnnxCall *call)
+{
+    OnnxValue *difference = onnx_op_same(call, "Sub");
+    OnnxValue *mean = onnx_op(call, "ReduceMean", onnx_op(call, "Mul", difference, difference)); /* over all axes */
+    onnx_set_integer(mean, "keepdims", 0);
+    return mean;
+}
+
+static const Op mse_loss = {
+    .name = "mse_loss", .backward = mse_loss_backward, .onnx = mse_loss_onnx, .reads_inputs = 3};
 
 Tensor *op_mse_loss(Tensor *x, Tensor *target)
 {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
@@ -96,7 +97,13 @@ static bool matmul_backward(const Node *node, Tensor *grad)
            multiply(b_grad, transposed(matrix_of(plain_a)), matrix_of(plain_grad)) && node_add_grad(node, 1, b_grad);
 }
 
-static const Op matmul_op = {.name = "matmul", .backward = matmul_backward, .reads_inputs = 3};
+static OnnxValue *matmul_onnx(const OnnxCall *call)
+{
+    return onnx_op_same(call, "MatMul");
+}
+
+static const Op matmul_op = {
+    .name = "matmul", .backward = matmul_backward, .onnx = matmul_onnx, .reads_inputs = 3};
 
 Tensor *op_matmul(Tensor *a, Tensor *b)
 {

@@ -1,4 +1,5 @@
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 
@@ -35,9 +36,39 @@ static bool avg_pool_backward(const Node *node, Tensor *grad)
     return node_add_grad(node, 0, in_grad);
 }
 
-static const Op max_pool = {.name = "max_pool2d", .backward = max_pool_backward, .describe = pool_describe};
-static const Op avg_pool = {.name = "avg_pool2d", .backward = avg_pool_backward, .describe = pool_describe};
-static const Op global_avg_pool = {.name = "global_avg_pool2d", .backward = avg_pool_backward};
+static OnnxValue *pool_onnx(const OnnxCall *call, const char *type)
+{
+    const PoolAttributes *a = node_attributes(call->node);
+    OnnxValue *y = onnx_op_same(call, type);
+    onnx_set_integers(y, "kernel_shape", (int64_t[]){a->kernel, a->kernel}, 2);
+    onnx_set_integers(y, "strides", (int64_t[]){a->stride, a->stride}, 2);
+    onnx_set_integers(y, "pads", (int64_t[]){a->padding, a->padding, a->padding, a->padding}, 4);
+    return y;
+}
+
+static OnnxValue *max_pool_onnx(const OnnxCall *call)
+{
+    return pool_onnx(call, "MaxPool");
+}
+
+static OnnxValue *avg_pool_onnx(const OnnxCall *call)
+{
+    OnnxValue *y = pool_onnx(call, "AveragePool");
+    onnx_set_integer(y, "count_include_pad", 1);
+    return y;
+}
+
+static OnnxValue *global_avg_pool_onnx(const OnnxCall *call)
+{
+    return onnx_op_same(call, "GlobalAveragePool");
+}
+
+static const Op max_pool = {
+    .name = "max_pool2d", .backward = max_pool_backward, .describe = pool_describe, .onnx = max_pool_onnx};
+static const Op avg_pool = {
+    .name = "avg_pool2d", .backward = avg_pool_backward, .describe = pool_describe, .onnx = avg_pool_onnx};
+static const Op global_avg_pool = {
+    .name = "global_avg_pool2d", .backward = avg_pool_backward, .onnx = global_avg_pool_onnx};
 
 static bool check_image(const Op *op, const Tensor *x)
 {

@@ -4,6 +4,7 @@
  * dimension 0 is summed over too, each lane (n mod 16) over its samples in order from 0, and the 16 lanes as a tree,
  * +8, +4, +2, +1. A plain tensor is brought to lanes first, so there is one way to compute it. */
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "autograd/ops/strided.h"
 #include "tensor/kernels/kernels.h"
@@ -122,6 +123,41 @@ static bool reduce_backward(const Node *node, Tensor *grad)
     return node_add_grad(node, 0, strided_broadcast(weft_kernels()->broadcast_div, node_new_grad(x), kept, divisor));
 }
 
+/* The dimensions that are reduced; none of a scalar, whose sum and mean are itself. */
+static int list_axes(const OnnxCall *call, int64_t axes[TENSOR_MAX_RANK])
+{
+    const Reduction *r = node_attributes(call->node);
+    int count = 0;
+    for (int d = 0; d < node_input(call->node, 0)->shape.rank; d++) {
+        if (r->dims & DIM(d)) axes[count++] = d;
+    }
+    return count;
+}
+
+/* In opset 13 the axes of a sum are an input and those of a mean an attribute. */
+static OnnxValue *sum_onnx(const OnnxCall *call)
+{
+    const Reduction *r = node_attributes(call->node);
+    int64_t axes[TENSOR_MAX_RANK];
+    int count = list_axes(call, axes);
+    if (count == 0) return call->inputs[0];
+    OnnxValue *sum = onnx_op(call, "ReduceSum", call->inputs[0], onnx_integers(call, axes, count));
+    onnx_set_integer(sum, "keepdims", r->keep);
+    return sum;
+}
+
+static OnnxValue *mean_onnx(const OnnxCall *call)
+{
+    const Reduction *r = node_attributes(call->node);
+    int64_t axes[TENSOR_MAX_RANK];
+    int count = list_axes(call, axes);
+    if (count == 0) return call->inputs[0];
+    OnnxValue *mean = onnx_op(call, "ReduceMean", call->inputs[0]);
+    onnx_set_integers(mean, "axes", axes, count);
+    onnx_set_integer(mean, "keepdims", r->keep);
+    return mean;
+}
+
 static Tensor *reduce(const Op *op, ReduceOptions options, bool mean)
 {
     Tensor *x = options.x;
@@ -144,12 +180,14 @@ static Tensor *reduce(const Op *op, ReduceOptions options, bool mean)
 
 Tensor *op_sum_with(ReduceOptions options)
 {
-    static const Op op = {.name = "sum", .backward = reduce_backward, .describe = describe};
+    static const Op op = {
+        .name = "sum", .backward = reduce_backward, .describe = describe, .onnx = sum_onnx};
     return reduce(&op, options, false);
 }
 
 Tensor *op_mean_with(ReduceOptions options)
 {
-    static const Op op = {.name = "mean", .backward = reduce_backward, .describe = describe};
+    static const Op op = {
+        .name = "mean", .backward = reduce_backward, .describe = describe, .onnx = mean_onnx};
     return reduce(&op, options, true);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "autograd/ops/strided.h"
 #include "tensor/kernels/kernels.h"
@@ -34,9 +35,20 @@ static bool resolve(Shape *shape, int64_t count)
     return shape_count(*shape) == count;
 }
 
+/* One size that depends on the batch can be worked out from the others. */
+static OnnxValue *reshape_onnx(const OnnxCall *call)
+{
+    int unknown = 0;
+    for (int d = 0; d < call->shape.rank; d++) unknown += call->shape.size[d] < 0;
+    if (unknown > 1) return weft_fail("onnx: reshape: %d sizes of its result depend on the batch", unknown);
+    if (call->shape.rank > 0)
+        return onnx_op(call, "Reshape", call->inputs[0], onnx_integers(call, call->shape.size, call->shape.rank));
+    return onnx_op(call, "Squeeze", call->inputs[0]); /* all sizes are 1 */
+}
+
 Tensor *op_reshape(Tensor *x, Shape shape)
 {
-    static const Op op = {.name = "reshape", .backward = reshape_backward};
+    static const Op op = {.name = "reshape", .backward = reshape_backward, .onnx = reshape_onnx};
     if (!x) return NULL;
     Shape full = shape;
     char from[SHAPE_TEXT], to[SHAPE_TEXT];
@@ -91,9 +103,22 @@ static int transpose_describe(const Node *node, Attribute *attributes)
     return 1;
 }
 
+static OnnxValue *transpose_onnx(const OnnxCall *call)
+{
+    const int *dimensions = node_attributes(call->node);
+    int64_t order[TENSOR_MAX_RANK];
+    for (int d = 0; d < call->shape.rank; d++) order[d] = d;
+    order[dimensions[0]] = dimensions[1];
+    order[dimensions[1]] = dimensions[0];
+    OnnxValue *y = onnx_op(call, "Transpose", call->inputs[0]);
+    onnx_set_integers(y, "perm", order, call->shape.rank);
+    return y;
+}
+
 Tensor *op_transpose(Tensor *x, int a, int b)
 {
-    static const Op op = {.name = "transpose", .backward = transpose_backward, .describe = transpose_describe};
+    static const Op op = {.name = "transpose", .backward = transpose_backward, .describe = transpose_describe,
+                          .onnx = transpose_onnx};
     if (!x || !strided_dimension(op.name, x, &a) || !strided_dimension(op.name, x, &b)) return NULL;
     if (a == b) return op_reshape(x, x->shape);
     if (a == 0 || b == 0) x = op_to_plain(x);
@@ -150,6 +175,13 @@ static int concat_describe(const Node *node, Attribute *attributes)
     return 1;
 }
 
+static OnnxValue *concat_onnx(const OnnxCall *call)
+{
+    OnnxValue *whole = onnx_op_same(call, "Concat");
+    onnx_set_integer(whole, "axis", *(const int *)node_attributes(call->node));
+    return whole;
+}
+
 /* The shape of the result; rank -1 with an error if the inputs do not fit together. */
 static Shape concat_shape(Tensor *const *inputs, int count, int dimension)
 {
@@ -171,7 +203,8 @@ static Shape concat_shape(Tensor *const *inputs, int count, int dimension)
 
 Tensor *op_concat(Tensor *const *inputs, int count, int dimension)
 {
-    static const Op op = {.name = "concat", .backward = concat_backward, .describe = concat_describe};
+    static const Op op = {
+        .name = "concat", .backward = concat_backward, .describe = concat_describe, .onnx = concat_onnx};
     if (!inputs || count < 1 || count > OP_MAX_INPUTS)
         return weft_fail("concat: %d inputs are not 1 to %d", inputs ? count : 0, OP_MAX_INPUTS);
     bool lanes = false;
@@ -219,9 +252,18 @@ static int narrow_describe(const Node *node, Attribute *attributes)
     return 3;
 }
 
+static OnnxValue *narrow_onnx(const OnnxCall *call)
+{
+    const Narrow *n = node_attributes(call->node);
+    const int64_t dimension = n->dimension, end = n->start + n->length;
+    return onnx_op(call, "Slice", call->inputs[0], onnx_integers(call, &n->start, 1), onnx_integers(call, &end, 1),
+                   onnx_integers(call, &dimension, 1));
+}
+
 Tensor *op_narrow(Tensor *x, int dimension, int64_t start, int64_t length)
 {
-    static const Op op = {.name = "narrow", .backward = narrow_backward, .describe = narrow_describe};
+    static const Op op = {
+        .name = "narrow", .backward = narrow_backward, .describe = narrow_describe, .onnx = narrow_onnx};
     if (!x || !strided_dimension(op.name, x, &dimension)) return NULL;
     char text[SHAPE_TEXT];
     if (start < 0 || length < 1 || start > x->shape.size[dimension] - length)

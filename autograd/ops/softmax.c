@@ -1,5 +1,6 @@
 /* softmax and log_softmax. */
 #include "autograd/node.h"
+#include "autograd/onnx.h"
 #include "autograd/ops.h"
 #include "autograd/ops/strided.h"
 #include "tensor/kernels/kernels.h"
@@ -50,16 +51,33 @@ static bool log_softmax_backward(const Node *node, Tensor *grad)
     return backward_through(node, weft_kernels()->log_softmax_backward, grad);
 }
 
+static OnnxValue *onnx_along(const OnnxCall *call, const char *type)
+{
+    OnnxValue *y = onnx_op_same(call, type);
+    onnx_set_integer(y, "axis", *(const int *)node_attributes(call->node));
+    return y;
+}
+
+static OnnxValue *softmax_onnx(const OnnxCall *call)
+{
+    return onnx_along(call, "Softmax");
+}
+
+static OnnxValue *log_softmax_onnx(const OnnxCall *call)
+{
+    return onnx_along(call, "LogSoftmax");
+}
+
 Tensor *op_softmax(Tensor *x, int dimension)
 {
-    static const Op op = {
-        .name = "softmax", .backward = softmax_backward, .describe = describe, .reads_output = true};
+    static const Op op = {.name = "softmax", .backward = softmax_backward, .describe = describe, .reads_output = true,
+                          .onnx = softmax_onnx};
     return forward(&op, weft_kernels()->softmax, x, dimension);
 }
 
 Tensor *op_log_softmax(Tensor *x, int dimension)
 {
-    static const Op op = {
-        .name = "log_softmax", .backward = log_softmax_backward, .describe = describe, .reads_output = true};
+    static const Op op = {.name = "log_softmax", .backward = log_softmax_backward, .describe = describe,
+                          .reads_output = true, .onnx = log_softmax_onnx};
     return forward(&op, weft_kernels()->log_softmax, x, dimension);
 }

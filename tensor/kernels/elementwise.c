@@ -30,7 +30,7 @@ typedef struct Map {
 } Map;
 
 /* One loop for each direction of each row. Names that an expression leaves unused cost nothing. */
-#define DEFINE_ROW(K, name, number, reads, forward, backward)                                                          \
+#define DEFINE_ROW(K, name, number, reads, onnx, forward, backward)                                                    \
     static void name##_forward_range(int64_t begin, int64_t end, int thread, void *context)                            \
     {                                                                                                                  \
         (void)thread;                                                                                                  \
