@@ -8,6 +8,7 @@
 #include "apps/trainer_predict.h"
 #include "apps/trainer_run.h"
 #include "nn/commas.h"
+#include "nn/onnx.h"
 #include "nn/state.h"
 #include "nn/summary.h"
 #include "tensor/file.h"
@@ -119,6 +120,21 @@ static void print_statistics(const Statistics *s, double seconds)
 
 /* ---- What the command line asks for ---- */
 
+static bool check_writable(const char *path)
+{
+    return path == NULL || weft_file_check_writable(path);
+}
+
+/* --export, if it is asked for. */
+static bool export_network(const TrainerSession *session, Module *model)
+{
+    Criterion *criterion = session->app->criterion;
+    const bool probabilities = criterion == NULL || criterion == op_nll_loss;
+    return session->options.export == NULL ||
+           nn_export_onnx(model, SHAPE(1, 1, 28, 28), session->options.export, .input_name = "images",
+                          .output_name = probabilities ? "log_probabilities" : "output");
+}
+
 static bool show_summary(const TrainerSession *session)
 {
     Module *model = trainer_model(session, (uint64_t)session->options.seed);
@@ -134,8 +150,9 @@ static bool evaluate(TrainerSession *session)
     TrainerRun run;
     PassMetrics test = {0};
     bool ok = trainer_run_open(&run, session, (uint64_t)session->options.seed);
+    ok = ok && check_writable(session->options.export);
     if (ok) print_remarks(session, run.model);
-    ok = ok && trainer_run_test(&run, session, &test);
+    ok = ok && trainer_run_test(&run, session, &test) && export_network(session, run.model);
     trainer_display_clear(&session->display);
     if (ok) print_result(run.model, &test, test.seconds);
     trainer_run_close(&run);
@@ -191,6 +208,7 @@ static bool train_once(TrainerSession *session, Statistics *statistics)
     ok = ok && trainer_run_train(&run, session);
     trainer_display_clear(&session->display);
     if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
+    ok = ok && export_network(session, run.model);
     if (ok) {
         statistics_add(statistics, run.metrics.epochs[run.metrics.count - 1].test.accuracy);
         print_run(session, &run, trainer_clock() - start);
@@ -203,8 +221,8 @@ static bool train_once(TrainerSession *session, Statistics *statistics)
 static bool train(TrainerSession *session)
 {
     const TrainerOptions *options = &session->options;
-    if (options->save != NULL && !weft_file_check_writable(options->save)) return false;
-    if (options->checkpoint != NULL && !weft_file_check_writable(options->checkpoint)) return false;
+    if (!check_writable(options->save) || !check_writable(options->checkpoint) || !check_writable(options->export))
+        return false;
     if (!trainer_checkpoint_open(session)) return false;
     Statistics statistics = {0};
     double start = trainer_clock() - seconds_of(&session->past);

@@ -58,6 +58,7 @@ static const Option OPTIONS[] = {
     {"", "checkpoint", "FILE", VALUE_OUTPUT, IN(checkpoint), 0, 0, NULL},
     {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all, each epoch; go on from there"},
     {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, "csv, a row after each epoch"},
+    {"", "export", "FILE.onnx", VALUE_OUTPUT, IN(export), 0, 0, "the network at the end, for other engines"},
     {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
     {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
     {"", "predict", "IMAGE...", VALUE_LIST, IN(predict), 0, 0, "read PGM digits (-: stdin) by --load"},
@@ -245,6 +246,8 @@ static bool check_together(const TrainerOptions *options)
         if (!check_output(options, option)) return false;
     }
     if (options->save && options->runs > 1) return weft_fail("--save writes one file, --runs above 1 trains several");
+    if (options->export && options->runs > 1)
+        return weft_fail("--export writes one network, --runs above 1 trains several");
     return true;
 }
 
