@@ -18,7 +18,8 @@ for app in "$tiny" "$cnn"; do
     run 0 "$app" --help
     check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 23 { exit 1 }' "$work/out"
     for option in data predict epochs batch-size lr momentum weight-decay schedule dropout no-augment no-shuffle limit \
-                  validate seed runs threads load save checkpoint resume eval summary log quiet help version; do
+                  validate seed runs threads load save export checkpoint resume eval summary log quiet help \
+                  version; do
         shows "--$option"
     done
     run 0 "$app" --version
@@ -53,13 +54,13 @@ usage_error 'same file' --log "$work/digits" --load "$work/digits"
 usage_error 'same file' --checkpoint "$work/x" --save "$work/x"
 usage_error 'same file' --checkpoint "$work/x" --log "$work/x"
 usage_error 'same file' --checkpoint "$work/digits" --load "$work/digits"
-for option in log save checkpoint; do
+for option in log save export checkpoint; do
     run 2 "$tiny" --data "$data" "--$option" "$work/./data/t10k-labels-idx1-ubyte"
     says "--$option names a file of the data"
 done
 usage_error --checkpoint --eval --load x --checkpoint y
 usage_error '--resume needs --checkpoint' --resume
-for later in report export; do usage_error "--$later" "--$later" x; done
+for later in report; do usage_error "--$later" "--$later" x; done
 
 # ---- Summary: no data needed ----
 

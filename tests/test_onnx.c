@@ -1,0 +1,698 @@
+/* ONNX files: read back by a decoder of their own and compared as text; what cannot be written is refused by name. With
+ * ONNX_CASES=FOLDER the cases, their inputs and outputs are left there for ONNX Runtime: see tests/test_onnx.sh. */
+#include "nn/onnx.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tensor/file.h"
+#include "tensor/memory.h"
+#include "tests/cases.h"
+#include "tests/test.h"
+
+/* ---- The decoder: protocol buffers by their own definition, with names for the numbers of fields ---- */
+
+typedef struct Bytes {
+    const unsigned char *at, *end;
+} Bytes;
+
+typedef struct Field {
+    int number;
+    uint64_t value; /* of a varint, or a float's bits */
+    Bytes bytes;    /* of all other kinds */
+} Field;
+
+static uint64_t read_varint(Bytes *from)
+{
+    uint64_t value = 0;
+    for (int shift = 0; from->at < from->end; shift += 7) {
+        value |= (uint64_t)(*from->at & 127) << shift;
+        if (*from->at++ < 128) return value;
+    }
+    test_check(false, __FILE__, __LINE__, "a varint ends");
+    return 0;
+}
+
+static bool next_field(Bytes *from, Field *field)
+{
+    if (from->at >= from->end || test_failed()) return false;
+    uint64_t tag = read_varint(from), kind = tag & 7;
+    *field = (Field){.number = (int)(tag >> 3)};
+    int64_t size = kind == 0 ? 0 : kind == 5 ? 4 : (int64_t)read_varint(from);
+    if (kind == 0) field->value = read_varint(from);
+    field->bytes = (Bytes){from->at, from->at + size};
+    bool fits = (kind == 0 || kind == 2 || kind == 5) && size >= 0 && size <= from->end - from->at;
+    for (int i = 0; fits && kind == 5 && i < 4; i++) field->value |= (uint64_t)from->at[i] << 8 * i;
+    from->at += fits ? size : 0;
+    return test_check(fits, __FILE__, __LINE__, "a field fits its message");
+}
+
+/* The first field of that number, in a message inside the message and so on: a path ends with 0. */
+static Field find(Bytes message, const int *path)
+{
+    for (Field field; next_field(&message, &field);) {
+        if (field.number == *path) return path[1] ? find(field.bytes, path + 1) : field;
+    }
+    return (Field){0};
+}
+#define FIND(message, ...) find((message), (const int[]){__VA_ARGS__, 0})
+
+static void put_text(FILE *out, const char *before, Field field)
+{
+    fprintf(out, "%s%.*s", before, (int)(field.bytes.end - field.bytes.at), (const char *)field.bytes.at);
+}
+
+static float float_of(uint64_t bits)
+{
+    uint32_t word = (uint32_t)bits;
+    float number;
+    memcpy(&number, &word, sizeof number);
+    return number;
+}
+
+static uint64_t read_number(const unsigned char *bytes, int size)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < size; i++) number |= (uint64_t)bytes[i] << 8 * i;
+    return number;
+}
+
+/* " strides=[2,2]", " group=1", " epsilon=0.5f" */
+static void put_attribute(FILE *out, Bytes attribute)
+{
+    put_text(out, " ", FIND(attribute, 1));
+    const uint64_t type = FIND(attribute, 20).value;
+    if (type == 1) fprintf(out, "=%gf", (double)float_of(FIND(attribute, 2).value));
+    if (type == 2) fprintf(out, "=%lld", (long long)FIND(attribute, 3).value);
+    const char *before = "=[";
+    for (Field field; type == 7 && next_field(&attribute, &field);) {
+        if (field.number != 8) continue;
+        fprintf(out, "%s%lld", before, (long long)field.value);
+        before = ",";
+    }
+    fprintf(out, type == 7 ? "]" : type == 1 || type == 2 ? "" : "?");
+}
+
+/* "Relu/4 = Relu Conv/3 ATTRIBUTES" */
+static void put_node(FILE *out, Bytes node)
+{
+    put_text(out, "", FIND(node, 2));
+    put_text(out, " = ", FIND(node, 4));
+    Field field;
+    for (Bytes rest = node; next_field(&rest, &field);)
+        if (field.number == 1) put_text(out, field.bytes.at < field.bytes.end ? " " : " -", field);
+    for (Bytes rest = node; next_field(&rest, &field);)
+        if (field.number == 5) put_attribute(out, field.bytes);
+    fputc('\n', out);
+}
+
+/* "conv.weight [8,1,3,3]", and the values of whole numbers and of up to 4 floats; "?" if the size is wrong. */
+static void put_initializer(FILE *out, Bytes tensor)
+{
+    const Bytes values = FIND(tensor, 9).bytes;
+    const uint64_t type = FIND(tensor, 2).value;
+    const int size = type == 7 ? 8 : 4;
+    int64_t count = 1;
+    put_text(out, "", FIND(tensor, 8));
+    fprintf(out, " [");
+    for (Field field, first = {0}; next_field(&tensor, &field);) {
+        if (field.number != 1) continue;
+        fprintf(out, "%s%lld", first.number ? "," : "", (long long)field.value);
+        count *= (int64_t)field.value;
+        first = field;
+    }
+    fprintf(out, "]%s", count * size == values.end - values.at && (type == 1 || type == 7) ? "" : "?");
+    for (int64_t i = 0; i < count && count <= 4; i++) {
+        const uint64_t bits = read_number(values.at + i * size, size);
+        if (type == 7) fprintf(out, " %lld", (long long)bits);
+        else fprintf(out, " %g", (double)float_of(bits));
+    }
+    fputc('\n', out);
+}
+
+/* "input: images [N,1,28,28]" */
+static void put_end(FILE *out, const char *what, Bytes info)
+{
+    put_text(out, what, FIND(info, 1));
+    fprintf(out, " [");
+    const char *before = "";
+    Bytes shape = FIND(info, 2, 1, 2).bytes;
+    for (Field dim; next_field(&shape, &dim); before = ",") {
+        const Field value = FIND(dim.bytes, 1), name = FIND(dim.bytes, 2);
+        fprintf(out, "%s", before);
+        if (value.number) fprintf(out, "%lld", (long long)value.value);
+        else put_text(out, name.number ? "" : "*", name);
+    }
+    fprintf(out, "]%s\n", FIND(info, 2, 1, 1).value == 1 ? "" : " not float");
+}
+
+/* The file as text, to be freed. */
+static char *text_of(const char *path)
+{
+    int64_t size = 0;
+    unsigned char *bytes = weft_file_read_all(path, 1 << 24, &size);
+    if (!bytes) return NULL;
+    const Bytes model = {bytes, bytes + size}, graph = FIND(model, 7).bytes;
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    fprintf(out, "version %d, opset %d\n", (int)FIND(model, 1).value, (int)FIND(model, 8, 2).value);
+    Field field;
+    for (Bytes rest = graph; next_field(&rest, &field);) {
+        if (field.number == 1) put_node(out, field.bytes);
+        if (field.number == 5) put_initializer(out, field.bytes);
+        if (field.number == 11) put_end(out, "input: ", field.bytes);
+        if (field.number == 12) put_end(out, "output: ", field.bytes);
+    }
+    fclose(out);
+    weft_free(bytes);
+    return text;
+}
+
+static bool check_text(const char *path, const char *expected)
+{
+    char *text = text_of(path);
+    bool same = text && test_text(text, expected, __FILE__, __LINE__, "the file");
+    free(text);
+    return same;
+}
+
+/* ---- Whole networks ---- */
+
+typedef struct Net {
+    Module base;
+    Module *conv, *norm, *skip, *drop, *fc;
+} Net;
+
+/* A skip connection, everything that attributes are, all that is fused, and what vanishes in evaluation. */
+static Tensor *net_forward(Module *self, Tensor *x)
+{
+    Net *net = (Net *)self;
+    x = nn_forward(net->drop, nn_forward(net->norm, nn_forward(net->conv, x)));
+    x = op_avg_pool2d(op_leaky_relu(op_add(x, nn_forward(net->skip, x)), 0.125), 3, .stride = 2, .padding = 1);
+    return op_log_softmax(nn_forward(net->fc, op_flatten(op_max_pool2d(x, 2))), 1);
+}
+
+static Module *net_new(void)
+{
+    Net *net = nn_module(Net, net_forward);
+    nn_child(net, conv, nn_conv2d(2, 4, 3, .stride = 2, .padding = 1, .relu = true));
+    nn_child(net, norm, nn_batch_norm2d(4, .eps = 0.25));
+    nn_child(net, skip, nn_conv2d(4, 4, 3, .padding = 2, .dilation = 2, .groups = 2, .no_bias = true));
+    nn_child(net, drop, nn_dropout(0.5));
+    nn_child(net, fc, nn_linear(4 * 2 * 1, 3, .relu = true));
+    return nn_ready(net);
+}
+
+static const char NET_TEXT[] =
+    "version 7, opset 13\n"
+    "Conv/3 = Conv images conv.weight conv.bias kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1] dilations=[1,1] "
+    "group=1\n"
+    "Relu/4 = Relu Conv/3\n"
+    "BatchNormalization/9 = BatchNormalization Relu/4 norm.weight norm.bias norm.running_mean norm.running_var "
+    "epsilon=0.25f\n"
+    "Conv/11 = Conv BatchNormalization/9 skip.weight kernel_shape=[3,3] strides=[1,1] pads=[2,2,2,2] "
+    "dilations=[2,2] group=2\n"
+    "Add/12 = Add BatchNormalization/9 Conv/11\n"
+    "LeakyRelu/13 = LeakyRelu Add/12 alpha=0.125f\n"
+    "AveragePool/14 = AveragePool LeakyRelu/13 kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1] "
+    "count_include_pad=1\n"
+    "MaxPool/15 = MaxPool AveragePool/14 kernel_shape=[2,2] strides=[2,2] pads=[0,0,0,0]\n"
+    "Reshape/17 = Reshape MaxPool/15 constant/16\n"
+    "Gemm/20 = Gemm Reshape/17 fc.weight fc.bias transB=1\n"
+    "Relu/21 = Relu Gemm/20\n"
+    "scores = LogSoftmax Relu/21 axis=1\n"
+    "conv.weight [4,2,3,3]\n"
+    "conv.bias [4] 0.125 0.125 0.125 0.125\n"
+    "norm.weight [4] 1 1 1 1\n"
+    "norm.bias [4] 0 0 0 0\n"
+    "norm.running_mean [4] 0 0 0 0\n"
+    "norm.running_var [4] 1 1 1 1\n"
+    "skip.weight [4,2,3,3]\n"
+    "constant/16 [2] -1 8\n"
+    "fc.weight [3,8]\n"
+    "fc.bias [3] 0.5 -0.25 2\n"
+    "input: images [N,2,16,8]\n"
+    "output: scores [N,3]\n";
+
+static bool fill(Module *module, const Real *values)
+{
+    Tensor *bias = module->parameters.items[1].tensor;
+    return tensor_write(bias, values, tensor_count(bias));
+}
+
+TEST(onnx_of_a_network)
+{
+    Module *module = net_new();
+    CHECK(module);
+    Net *net = (Net *)module;
+    CHECK(fill(net->conv, (Real[]){0.125, 0.125, 0.125, 0.125}) && fill(net->fc, (Real[]){0.5, -0.25, 2}));
+    CHECK(nn_export_onnx(module, SHAPE(1, 2, 16, 8), test_path("net.onnx"), .input_name = "images",
+                         .output_name = "scores"));
+    CHECK(check_text(test_path("net.onnx"), NET_TEXT));
+    nn_free(module);
+}
+
+/* Neighbours that Sequential runs in one pass are operators of their own. */
+TEST(onnx_of_a_sequential)
+{
+    Module *module = nn_sequential(nn_conv2d(1, 1, 1, .relu = true), nn_batch_norm2d(1, .no_affine = true),
+                                   nn_dropout(0.5), nn_relu(), nn_flatten());
+    CHECK(module);
+    CHECK(fill(module->children[0].module, (Real[]){0.5}));
+    tensor_set(module->children[0].module->parameters.items[0].tensor, AT(0, 0, 0, 0), 3);
+    CHECK(nn_export_onnx(module, SHAPE(1, 1, 2, 3), test_path("net.onnx")));
+    CHECK(check_text(test_path("net.onnx"),
+                     "version 7, opset 13\n"
+                     "Conv/3 = Conv input 0.weight 0.bias kernel_shape=[1,1] strides=[1,1] pads=[0,0,0,0] "
+                     "dilations=[1,1] group=1\n"
+                     "Relu/4 = Relu Conv/3\n"
+                     "BatchNormalization/9 = BatchNormalization Relu/4 constant/7 constant/8 1.running_mean "
+                     "1.running_var epsilon=1e-05f\n"
+                     "Relu/10 = Relu BatchNormalization/9\n"
+                     "output = Reshape Relu/10 constant/11\n"
+                     "0.weight [1,1,1,1] 3\n"
+                     "0.bias [1] 0.5\n"
+                     "1.running_mean [1] 0\n"
+                     "1.running_var [1] 1\n"
+                     "constant/7 [1] 1\n"
+                     "constant/8 [1] 0\n"
+                     "constant/11 [2] -1 6\n"
+                     "input: input [N,1,2,3]\n"
+                     "output: output [N,6]\n"));
+    nn_free(module);
+}
+
+/* ---- Every op ---- */
+
+/* The first input is the module's; another of the same shape is made of it, all others are constants. */
+static const char *const rows[] = {
+    "add : Nx3x4x2 Nx3x4x2", "add : Nx3x4x2 3x1x2", "add : Nx1x5 4x1", "sub : Nx3x4x2 Nx3x4x2", "sub : N 3x1",
+    "mul : Nx3x4 Nx3x4", "mul : Nx1x4 1x3x1", "div : Nx3x2 Nx3x2", "div : Nx3x2 scalar+3",
+    "add_scalar s=1.5 : Nx3x2", "sub_scalar s=1.5 : Nx3x2", "mul_scalar s=-2.5 : Nx3x2", "div_scalar s=-4 : Nx3x2",
+    "neg : Nx3x2", "exp : Nx3x2", "log : Nx3x2", "sqrt : Nx3x2", "square : Nx3x2", "abs : Nx3x2", "tanh : Nx3x2",
+    "sigmoid : Nx3x2", "relu : Nx3x2", "leaky_relu slope=0.1 : Nx3x2", "leaky_relu slope=-0.5 : N",
+    "sum : Nx3x4x2", "sum dims=0 : Nx3x4x2", "sum dims=0,2,3 keep=1 : Nx3x4x2", "sum dims=1,3 : Nx3x4x2",
+    "sum dims=3 keep=1 : Nx3x4x2", "sum dims=0 : N", "mean : Nx3x4x2", "mean dims=0 keep=1 : Nx3x4x2",
+    "mean dims=0,2 : Nx3x4x2", "mean dims=1,2,3 : Nx3x4x2", "mean dims=2 : Nx3x4x2", "mean dims=0 : N",
+    "reshape to=Nx4x6 : Nx3x4x2", "reshape to=24xN : Nx3x4x2", "reshape to=-1 : Nx3x4", "reshape to=Nx-1 : N",
+    "reshape to=2x-1x3 : Nx6x4", "flatten : Nx3x4x2", "flatten : Nx3",
+    "transpose a=1 b=3 : Nx3x4x2", "transpose a=0 b=1 : Nx3x4", "transpose a=0 b=2 : Nx3x4x2",
+    "transpose a=-1 b=-2 : Nx3x4", "transpose a=1 b=1 : Nx3", "concat dim=1 : Nx3x2 Nx3x2",
+    "concat dim=0 : Nx3x2 4x3x2 Nx3x2", "concat dim=-1 : Nx3x2 Nx3x2", "concat dim=0 : N 3 N",
+    "narrow dim=1 start=1 length=2 : Nx4x3", "narrow dim=0 start=0 length=1 : Nx4x3",
+    "narrow dim=-1 start=2 length=1 : Nx4x3",
+    "matmul : Nx3 3x4", "linear : Nx5 4x5 4", "linear : Nx6 4x6 none", "linear relu=1 : Nx5 4x5 4",
+    "conv2d : Nx3x6x7 4x3x3x3 4", "conv2d relu=1 : Nx3x6x7 4x3x3x3 none", "conv2d : Nx3x4x4 5x3x1x1 5",
+    "conv2d padding=1 : Nx2x4x5 3x2x3x3 3", "conv2d stride=2 : Nx2x7x6 3x2x3x3 3",
+    "conv2d stride=2 padding=1 relu=1 : Nx2x7x6 3x2x3x3 3", "conv2d dilation=2 : Nx2x7x6 3x2x3x3 3",
+    "conv2d dilation=2 padding=2 stride=3 : Nx2x7x6 3x2x3x3 3", "conv2d groups=2 : Nx4x5x5 6x2x3x3 6",
+    "conv2d groups=4 padding=1 relu=1 : Nx4x5x5 4x1x3x3 4", "conv2d : Nx2x5x6 3x2x2x3 3",
+    "conv2d padding=1 : Nx32x5x7 36x32x3x3*0.1 36",
+    "max_pool2d kernel=2 : Nx2x6x4", "max_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
+    "max_pool2d kernel=2 stride=1 : Nx2x4x5", "max_pool2d kernel=2 : Nx2x5x7", "max_pool2d kernel=2 stride=3 : Nx1x6x7",
+    "avg_pool2d kernel=2 : Nx2x6x4", "avg_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
+    "avg_pool2d kernel=2 stride=1 : Nx2x4x5", "avg_pool2d kernel=2 stride=3 : Nx1x6x7",
+    "global_avg_pool2d : Nx3x4x5",
+    "batch_norm2d : Nx3x2x4 3*0.5+1 3 ~3 ~3*0.5+1", "batch_norm2d eps=0.1 : Nx3x2x4 none none ~3 ~3*0.5+1",
+    "softmax dim=1 : Nx5", "softmax dim=0 : Nx5", "softmax dim=2 : Nx3x4x2", "softmax dim=0 : N",
+    "log_softmax dim=1 : Nx5", "log_softmax dim=-1 : Nx3x4", "log_softmax dim=1 : Nx3x4",
+    "mse_loss : Nx3x2 Nx3x2", "mse_loss : N N",
+};
+enum { ROW_COUNT = sizeof rows / sizeof *rows };
+
+typedef struct CaseModule {
+    Module base;
+    const char *row;
+} CaseModule;
+
+static Tensor *case_forward(Module *self, Tensor *x)
+{
+    Case c;
+    if (!case_parse(&c, ((CaseModule *)self)->row, tensor_size(x, 0))) return weft_fail("no case");
+    Tensor *inputs[CASE_INPUTS] = {x};
+    for (int i = 1; i < c.input_count; i++) {
+        inputs[i] = case_input(&c, i);
+        const bool alike = shape_equal(tensor_shape(inputs[i]), tensor_shape(x));
+        if (inputs[i] != TENSOR_NONE && alike) inputs[i] = op_add_scalar(op_square(x), 0.25);
+    }
+    return case_run(&c, inputs);
+}
+
+/* The shape of the first input with n samples. */
+static Shape case_shape(const char *row, int64_t n)
+{
+    Case c;
+    return case_parse(&c, row, n) ? c.inputs[0].shape : SCALAR;
+}
+
+/* A file of float32 and, on a line of the list, its name and shape. */
+static void write_values(FILE *list, const char *folder, const char *name, const Tensor *t)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    CHECK(file);
+    Real *values = test_values(t);
+    for (int64_t i = 0; values && i < tensor_count(t); i++) fwrite(&(float){(float)values[i]}, sizeof(float), 1, file);
+    free(values);
+    CHECK(fclose(file) == 0);
+    fprintf(list, " %s ", name);
+    const Shape shape = tensor_shape(t);
+    for (int d = 0; d < shape.rank; d++) fprintf(list, "%s%lld", d ? "x" : "", (long long)shape.size[d]);
+    if (shape.rank == 0) fprintf(list, "scalar");
+}
+
+/* What the module makes of batches of 1, 15 and 100, for tests/peers/onnxruntime_check.js. */
+static void write_runs(FILE *list, const char *folder, int row, Module *module)
+{
+    static const int64_t batches[] = {1, 15, 100};
+    nn_eval(module);
+    for (int i = 0; i < 3 && !test_failed(); i++) {
+        Tensor *x = test_tensor_near(case_shape(rows[row], batches[i]), 40, 0.5, 1);
+        char in[64], out[64];
+        snprintf(in, sizeof in, "%d.%d.in", row, i);
+        snprintf(out, sizeof out, "%d.%d.out", row, i);
+        fprintf(list, "%d.onnx", row);
+        write_values(list, folder, in, x);
+        write_values(list, folder, out, nn_forward(module, x));
+        fputc('\n', list);
+    }
+}
+
+static void run_row(FILE *list, const char *folder, int row)
+{
+    CaseModule *module = nn_module(CaseModule, case_forward);
+    CHECK(module);
+    module->row = rows[row];
+    char path[512];
+    snprintf(path, sizeof path, "%s/%d.onnx", folder, row);
+    if (!nn_export_onnx(&module->base, case_shape(rows[row], 1), path)) test_check(false, __FILE__, row, rows[row]);
+    char *text = text_of(path);
+    if (text && strchr(text, '?')) test_check(false, __FILE__, row, text);
+    free(text);
+    if (list) write_runs(list, folder, row, &module->base);
+    nn_free(&module->base);
+}
+
+TEST(onnx_of_every_op)
+{
+    const char *kept = getenv("ONNX_CASES");
+    char folder[400], path[512];
+    snprintf(folder, sizeof folder, "%s", kept ? kept : test_path(""));
+    snprintf(path, sizeof path, "%s/list", folder);
+    FILE *list = kept ? fopen(path, "w") : NULL;
+    CHECK(list || !kept);
+    for (int row = 0; row < ROW_COUNT && !test_failed(); row++) run_row(list, folder, row);
+    if (list) CHECK(fclose(list) == 0);
+}
+
+/* ---- What a forward may do, and what cannot be written ---- */
+
+/* A module with one parameter [3] for any forward. */
+typedef struct Tried {
+    Module base;
+    Tensor *scale;
+} Tried;
+
+static Module *tried_new(Tensor *(*forward)(Module *self, Tensor *x))
+{
+    Tried *tried = nn_module(Tried, forward);
+    nn_parameter(tried, scale, SHAPE(3));
+    return nn_ready(tried);
+}
+
+static Tensor *scale_of(Module *self)
+{
+    return ((Tried *)self)->scale;
+}
+
+/* The export of that forward, on [N, 3], gives this file. */
+static bool gives(Tensor *(*forward)(Module *self, Tensor *x), const char *expected)
+{
+    Module *module = tried_new(forward);
+    bool ok = module && tensor_write(scale_of(module), (Real[]){1, 2, 3}, 3) &&
+              nn_export_onnx(module, SHAPE(1, 3), test_path("net.onnx")) && check_text(test_path("net.onnx"), expected);
+    nn_free(module);
+    return ok;
+}
+
+/* The export fails, and leaves the file and no tensor. */
+static bool refused(Tensor *(*forward)(Module *self, Tensor *x))
+{
+    Module *module = tried_new(forward);
+    const char *path = test_path("net.onnx");
+    FILE *file = fopen(path, "w");
+    fputs("before", file);
+    fclose(file);
+    bool ok = module && !nn_export_onnx(module, SHAPE(1, 3), path);
+    nn_free(module);
+    char text[16] = "";
+    file = fopen(path, "r");
+    ok = file && fgets(text, sizeof text, file) && strcmp(text, "before") == 0 && ok;
+    if (file) fclose(file);
+    return ok;
+}
+
+static Tensor *forward_same(Module *self, Tensor *x)
+{
+    (void)self;
+    return x;
+}
+
+static Tensor *forward_constants(Module *self, Tensor *x)
+{
+    Tensor *scale = scale_of(self), *folded = op_square(scale);
+    x = op_mul(op_mul(x, scale), op_reshape(scale, SHAPE(1, 3)));
+    return op_add(op_add(x, folded), folded);
+}
+
+TEST(onnx_of_constants)
+{
+    CHECK(gives(forward_same, "version 7, opset 13\noutput = Identity input\ninput: input [N,3]\noutput: output [N,3]\n"));
+    CHECK(gives(forward_constants, "version 7, opset 13\nMul/2 = Mul input scale\nMul/4 = Mul Mul/2 constant/3\n"
+                                   "Add/6 = Add Mul/4 constant/5\noutput = Add Add/6 constant/5\nscale [3] 1 2 3\n"
+                                   "constant/3 [1,3] 1 2 3\nconstant/5 [3] 1 4 9\n"
+                                   "input: input [N,3]\noutput: output [N,3]\n"));
+}
+
+static Tensor *forward_zeros(Module *self, Tensor *x)
+{
+    (void)self;
+    return tensor_zeros(tensor_shape(x));
+}
+
+static Tensor *forward_detached(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_mul(x, op_mean(tensor_detach(x)));
+}
+
+static Tensor *forward_argmax(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_add(x, op_reshape(op_argmax(x, 1), SHAPE(-1, 1)));
+}
+
+static Tensor *forward_made_for_batch(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_add(x, tensor_full(tensor_shape(x), 1));
+}
+
+static Tensor *forward_number_of_batch(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_mul_scalar(op_sum(x, .dims = DIM(0)), 1 / (double)tensor_size(x, 0));
+}
+
+static Tensor *forward_half_of_batch(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_narrow(x, 0, 0, tensor_size(x, 0) / 2);
+}
+
+static Tensor *forward_other_op(Module *self, Tensor *x)
+{
+    (void)self;
+    return tensor_size(x, 0) > 8 ? op_exp(x) : op_tanh(x);
+}
+
+static Tensor *forward_other_input(Module *self, Tensor *x)
+{
+    (void)self;
+    Tensor *a = op_exp(x), *b = op_exp(x), *c = op_mul(a, b);
+    return tensor_size(x, 0) > 8 ? op_sub(a, c) : op_sub(b, c);
+}
+
+static Tensor *forward_more(Module *self, Tensor *x)
+{
+    (void)self;
+    return tensor_size(x, 0) > 8 ? op_exp(op_exp(x)) : op_exp(x);
+}
+
+static Tensor *forward_rank(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_reshape(x, tensor_size(x, 0) > 8 ? SHAPE(-1, 3, 1) : SHAPE(-1, 3));
+}
+
+static Tensor *forward_dropout(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_dropout(x, 0.5, (RandomKey){.seed = 1});
+}
+
+static Tensor *forward_fails(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_matmul(x, x);
+}
+
+static Tensor *forward_batch_statistics(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE, TENSOR_NONE, TENSOR_NONE,
+                           .training = true);
+}
+
+TEST(onnx_refuses_what_depends_on_the_batch)
+{
+    CHECK(refused(forward_made_for_batch));
+    CHECK_ERROR("add takes a tensor [5, 3] that differs");
+    CHECK(refused(forward_detached));
+    CHECK_ERROR("mul takes a tensor [] that differs");
+    CHECK(refused(forward_argmax));
+    CHECK_ERROR("add takes a tensor [5, 1] that differs");
+    CHECK(refused(forward_number_of_batch));
+    CHECK_ERROR("mul_scalar: s depends on the size of the batch");
+    CHECK(refused(forward_half_of_batch));
+    CHECK_ERROR("narrow: length depends");
+    CHECK(refused(forward_other_op));
+    CHECK_ERROR("tanh is called where exp is in a larger batch");
+    CHECK(refused(forward_other_input));
+    CHECK_ERROR("sub takes another tensor");
+    CHECK(refused(forward_more));
+    CHECK_ERROR("1 ops become 2");
+    CHECK(refused(forward_rank));
+    CHECK_ERROR("[5, 3] becomes [16, 3, 1]");
+}
+
+TEST(onnx_refuses_what_it_cannot_say)
+{
+    CHECK(refused(forward_zeros));
+    CHECK_ERROR("does not depend on the input");
+    CHECK(refused(forward_dropout));
+    CHECK_ERROR("onnx: dropout cannot be written");
+    CHECK(refused(forward_batch_statistics));
+    CHECK_ERROR("batch_norm2d: only evaluation");
+    CHECK(refused(forward_fails));
+    CHECK_ERROR("matmul");
+    CHECK(!nn_export_onnx(NULL, SHAPE(1, 3), "x"));
+    CHECK_ERROR("NULL");
+    Module *module = nn_relu();
+    CHECK(!nn_export_onnx(module, SHAPE(1, 3), NULL));
+    CHECK_ERROR("NULL");
+    CHECK(!nn_export_onnx(module, SCALAR, "x"));
+    CHECK_ERROR("no batch");
+    CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .input_name = "a/b"));
+    CHECK_ERROR("'a/b' is no name");
+    CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .input_name = "output"));
+    CHECK_ERROR("both called 'output'");
+    CHECK(!nn_export_onnx(module, SHAPE(1, 3), "/nowhere/x.onnx"));
+    CHECK_ERROR("/nowhere");
+    nn_free(module);
+}
+
+/* ---- An op from outside ---- */
+
+static bool cube_backward(const Node *node, Tensor *grad)
+{
+    return node_add_grad(node, 0, op_mul_scalar(op_mul(grad, op_square(node_input(node, 0))), 3));
+}
+
+static Real cube(const Real *values, const void *context)
+{
+    (void)context;
+    return values[0] * values[0] * values[0];
+}
+
+static Tensor *forward_cube_alone(Module *self, Tensor *x)
+{
+    static const Op op = {.name = "cube", .backward = cube_backward, .reads_inputs = 1};
+    (void)self;
+    return op_record(&op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
+}
+
+static OnnxValue *cube_onnx(const OnnxCall *call)
+{
+    return onnx_op(call, "Pow", call->inputs[0], onnx_number(call, 3));
+}
+
+static Tensor *forward_cube(Module *self, Tensor *x)
+{
+    static const Op op = {.name = "cube", .backward = cube_backward, .onnx = cube_onnx, .reads_inputs = 1};
+    (void)self;
+    return op_record(&op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
+}
+
+/* Its failure is not lost although it returns a value. */
+static OnnxValue *careless_onnx(const OnnxCall *call)
+{
+    onnx_set_integers(call->inputs[0], "axes", (int64_t[7]){0}, 7);
+    return call->inputs[0];
+}
+
+static Tensor *forward_careless(Module *self, Tensor *x)
+{
+    static const Op op = {.name = "careless", .backward = cube_backward, .onnx = careless_onnx};
+    (void)self;
+    return op_record(&op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
+}
+
+TEST(onnx_of_an_op_from_outside)
+{
+    CHECK(refused(forward_cube_alone));
+    CHECK_ERROR("onnx: cube cannot be written: the op has no onnx function (autograd/onnx.h)");
+    CHECK(gives(forward_cube, "version 7, opset 13\noutput = Pow input constant/1\nconstant/1 [] 3\n"
+                              "input: input [N,3]\noutput: output [N,3]\n"));
+    CHECK(refused(forward_careless));
+    CHECK_ERROR("a list of 7 whole numbers");
+}
+
+/* ---- What stays as it was ---- */
+
+TEST(onnx_leaves_the_module_as_it_was)
+{
+    Module *module = net_new();
+    CHECK(module);
+    ((Net *)module)->skip->training = false;
+    const bool recorded = autograd_record(false);
+    CHECK(nn_export_onnx(module, SHAPE(1, 2, 16, 8), test_path("a.onnx")));
+    CHECK(!autograd_record(recorded));
+    CHECK(module->training && ((Net *)module)->norm->training && !((Net *)module)->skip->training);
+    NamedTensors buffers = nn_named_buffers(module), parameters = nn_named_parameters(module);
+    for (int64_t i = 0; i < buffers.count; i++) CHECK_EQUAL(tensor_version(buffers.items[i].tensor), i == 1 ? 1 : 0);
+    for (int64_t i = 0; i < parameters.count; i++) CHECK(!tensor_grad(parameters.items[i].tensor));
+    nn_named_free(&buffers);
+    nn_named_free(&parameters);
+    nn_free(module);
+}
+
+TEST(onnx_survives_failing_allocations)
+{
+    Module *module = net_new();
+    CHECK(module);
+    int64_t k = 1;
+    for (bool ok = false; !ok; k++) {
+        const int64_t tensors = weft_counters().tensors;
+        weft_alloc_fail_at(k);
+        ok = nn_export_onnx(module, SHAPE(1, 2, 16, 8), test_path("net.onnx"));
+        weft_alloc_fail_at(0);
+        CHECK_EQUAL(weft_counters().tensors, tensors);
+        if (!ok) CHECK_ERROR("memory");
+        if (!ok) CHECK(access(test_path("net.onnx"), F_OK) != 0);
+    }
+    CHECK(k > 100);
+    nn_free(module);
+}
