@@ -41,7 +41,8 @@ typedef struct OnnxCall {
 /* The result of an operator, "Mul", say, with these inputs: onnx_op(call, "Mul", x, y). NULL among them stands for an
  * optional input that is left out. `type` and the names below are borrowed for good: string literals. */
 #define onnx_op(call, type, ...)                                                                                       \
-    onnx_op_of((call), (type), (OnnxValue *[]){__VA_ARGS__}, (int)(sizeof((OnnxValue *[]){__VA_ARGS__}) / sizeof(void *)))
+    onnx_op_of((call), (type), (OnnxValue *[]){__VA_ARGS__},                                                           \
+               (int)(sizeof((OnnxValue *[]){__VA_ARGS__}) / sizeof(OnnxValue *)))
 OnnxValue *onnx_op_of(const OnnxCall *call, const char *type, OnnxValue *const *inputs, int count);
 /* The operator that has the inputs of the op itself, in the same order. */
 OnnxValue *onnx_op_same(const OnnxCall *call, const char *type);

@@ -469,7 +469,8 @@ static Tensor *forward_constants(Module *self, Tensor *x)
 
 TEST(onnx_of_constants)
 {
-    CHECK(gives(forward_same, "version 7, opset 13\noutput = Identity input\ninput: input [N,3]\noutput: output [N,3]\n"));
+    CHECK(gives(forward_same, "version 7, opset 13\noutput = Identity input\n"
+                              "input: input [N,3]\noutput: output [N,3]\n"));
     CHECK(gives(forward_constants, "version 7, opset 13\nMul/2 = Mul input scale\nMul/4 = Mul Mul/2 constant/3\n"
                                    "Add/6 = Add Mul/4 constant/5\noutput = Add Add/6 constant/5\nscale [3] 1 2 3\n"
                                    "constant/3 [1,3] 1 2 3\nconstant/5 [3] 1 4 9\n"
