@@ -193,7 +193,12 @@ static OnnxValue *conv2d_onnx(const OnnxCall *call)
     onnx_set_integers(y, "pads", (int64_t[]){s->padding, s->padding, s->padding, s->padding}, 4);
     onnx_set_integers(y, "dilations", (int64_t[]){s->dilation, s->dilation}, 2);
     onnx_set_integer(y, "group", s->sections);
-    return a->relu ? onnx_op(call, "Relu", y) : y;
+    if (a->relu) y = onnx_op(call, "Relu", y);
+    if (!a->pool) return y;
+    y = onnx_op(call, "MaxPool", y);
+    onnx_set_integers(y, "kernel_shape", (int64_t[]){WINOGRAD_POOL, WINOGRAD_POOL}, 2);
+    onnx_set_integers(y, "strides", (int64_t[]){WINOGRAD_POOL, WINOGRAD_POOL}, 2);
+    return y;
 }
 
 static const Op conv2d = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
