@@ -1,6 +1,6 @@
 /* To be preloaded by a program under test: notes the calls by which files are written, one line each in the file that
- * FILE_CALLS names, and kills the program before call number KILL_AT. Runs the command AT_READ before the second part of
- * the file READ_OF is read.
+ * FILE_CALLS names, and kills the program before call number KILL_AT. Before the second part of the file READ_OF is
+ * read, it runs the command AT_READ.
  *
  *     write PATH
  *     sync PATH BYTES      (what the file holds at that moment)

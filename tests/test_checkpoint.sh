@@ -2,11 +2,9 @@
 # Checkpoints as a user meets them: a training that is killed at 50 moments and resumed each time ends with the bytes of
 # one that was left alone; whatever goes wrong, the earlier file survives; and no other training goes on from it.
 . "$(dirname "$0")/check.sh"
-. tests/apps.sh
-data=$work/data
-mkdir "$data"
-data_set "$data" train 10
-data_set "$data" t10k 2
+. tests/small_data.sh
+tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
+export OMP_WAIT_POLICY=passive # steps on this data are too short for threads to wait busily
 RANDOM=7
 
 # A library that notes and kills at the calls which write files; a sanitizer's own must come first, so not there.
@@ -77,7 +75,7 @@ killed_and_resumed()
     done
     check "$*: killed $killed times, resumed $resumed times" [ $resumed -gt $((kills / 4)) ]
 }
-quick="--data $data --quiet --batch-size 24 --dropout 0.2"
+quick="--data $data --quiet --batch-size 24 --dropout 0.2 --limit 100"
 killed_and_resumed 30 "$tiny" $quick --epochs 5
 killed_and_resumed 10 "$tiny" $quick --epochs 3 --limit 40 --runs 2
 killed_and_resumed 10 "$cnn" $quick --epochs 3 --limit 40
