@@ -6,6 +6,7 @@
 #include "apps/trainer_checkpoint.h"
 #include "apps/trainer_clock.h"
 #include "apps/trainer_predict.h"
+#include "apps/trainer_report.h"
 #include "apps/trainer_run.h"
 #include "nn/commas.h"
 #include "nn/onnx.h"
@@ -155,6 +156,7 @@ static bool evaluate(TrainerSession *session)
     ok = ok && trainer_run_test(&run, session, &test) && export_network(session, run.model);
     trainer_display_clear(&session->display);
     if (ok) print_result(run.model, &test, test.seconds);
+    ok = ok && trainer_report_write(session, &run, &test);
     trainer_run_close(&run);
     return ok;
 }
@@ -195,6 +197,11 @@ static bool begin(TrainerSession *session, const TrainerRun *run)
     return log_again(session, &session->past, 0) && log_again(session, &run->metrics, session->past.count);
 }
 
+static bool report_last(const TrainerSession *session, const TrainerRun *run)
+{
+    return trainer_report_write(session, run, &run->metrics.epochs[run->metrics.count - 1].test);
+}
+
 /* One of the runs, and what it prints and leaves. */
 static bool train_once(TrainerSession *session, Statistics *statistics)
 {
@@ -214,6 +221,7 @@ static bool train_once(TrainerSession *session, Statistics *statistics)
         print_run(session, &run, trainer_clock() - start);
     }
     for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);
+    if (ok && number == session->options.runs) ok = report_last(session, &run);
     trainer_run_close(&run);
     return ok;
 }
@@ -245,10 +253,12 @@ static bool run_session(TrainerSession *session)
     if (options->summary) return show_summary(session);
     trainer_display_start(&session->display);
     if (options->predict.count > 0) return trainer_predict(session, &session->reported);
+    if (options->report != NULL && (session->report = trainer_report_open(options->report)) == NULL) return false;
     bool ok = trainer_session_load_data(session) && (options->eval ? evaluate(session) : train(session));
     trainer_checkpoint_close(session);
     metrics_free(&session->past);
     trainer_session_free_data(session);
+    trainer_report_free(session->report);
     return ok;
 }
 
@@ -295,7 +305,8 @@ int trainer_main(int argc, char **argv, const TrainerApp *app)
     weft_error_clear();
     interrupted = 0;
     const TrainerOptions defaults = trainer_options_default(app);
-    TrainerSession session = {.app = app, .options = defaults, .first_run = 1, .progress = on_step};
+    TrainerSession session = {.app = app, .argc = argc, .argv = argv, .options = defaults, .first_run = 1,
+                              .progress = on_step};
     TrainerOptions *options = &session.options;
     if (!trainer_options_parse(options, argc, argv)) return usage_error(app);
     session.display = (TrainerDisplay){.runs = options->runs, .epochs = options->epochs, .quiet = options->quiet,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apps/trainer_report.h"
 #include "data/dataset.h"
 #include "tensor/file.h"
 
@@ -57,7 +58,8 @@ static const Option OPTIONS[] = {
     {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end"},
     {"", "checkpoint", "FILE", VALUE_OUTPUT, IN(checkpoint), 0, 0, NULL},
     {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all, each epoch; go on from there"},
-    {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, "csv, a row after each epoch"},
+    {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, NULL},
+    {"", "report", "FILE", VALUE_OUTPUT, IN(report), 0, 0, "csv, a row an epoch; html page and svgs"},
     {"", "export", "FILE.onnx", VALUE_OUTPUT, IN(export), 0, 0, "the network at the end, for other engines"},
     {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
     {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
@@ -210,6 +212,12 @@ static const char *path_of(const Option *option, const TrainerOptions *options)
     return *(const char *const *)((const char *)options + option->offset);
 }
 
+/* Whether writing an option's file touches another option's. */
+static bool takes_file(const Option *output, const char *path, const char *its)
+{
+    return output->offset == IN(report) ? trainer_report_is_file(path, its) : weft_file_same(path, its);
+}
+
 /* No file is written that another option reads or writes. Weights may take the place of those that were read: by the
  * time they are written, those are in memory. */
 static bool check_output(const TrainerOptions *options, const Option *output)
@@ -219,8 +227,8 @@ static bool check_output(const TrainerOptions *options, const Option *output)
     for (const Option *other = OPTIONS; other < OPTIONS + OPTION_COUNT; other++) {
         const char *its = path_of(other, options);
         bool weights = other->offset == IN(load) && output->offset == IN(save);
-        if (other == output || its == NULL || weights || !weft_file_same(path, its)) continue;
-        return weft_fail("--%s and --%s name the same file, '%s'", output->name, other->name, path);
+        if (other == output || its == NULL || weights || !takes_file(output, path, its)) continue;
+        return weft_fail("--%s and --%s name the same file, '%s'", output->name, other->name, its);
     }
     return !dataset_mnist_has(options->data, path) ||
            weft_fail("--%s names a file of the data, '%s'", output->name, path);

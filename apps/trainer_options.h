@@ -21,7 +21,7 @@ typedef struct TrainerOptions {
     ScheduleKind schedule;
     int64_t seed, runs;
     int64_t threads;
-    const char *load, *save, *log, *checkpoint, *export; /* NULL: not asked for */
+    const char *load, *save, *log, *report, *checkpoint, *export; /* NULL: not asked for */
     TextList predict;
     bool resume, eval, summary, quiet, help, version;
     uint64_t given;          /* bit i: row i of the table was on the command line */

@@ -16,6 +16,8 @@ typedef struct TrainerCheckpoint {
 /* What all runs of a program share. */
 typedef struct TrainerSession {
     const TrainerApp *app;
+    int argc;
+    char **argv;
     TrainerOptions options;
     Dataset *train_set, *test_set; /* test_set is train_set with held-out images; train_set NULL: nothing to train */
     int64_t train_count;           /* the first images of train_set */
@@ -25,6 +27,7 @@ typedef struct TrainerSession {
     TrainerCheckpoint checkpoint;
     int64_t first_run;             /* of this process, from 1 */
     Metrics past;                  /* the epochs of all runs before the present one */
+    struct TrainerReport *report;  /* NULL: nobody asked for one */
     TrainerProgress *progress;     /* of every pass; its context is the session */
     bool reported;                 /* what failed has been printed */
 } TrainerSession;

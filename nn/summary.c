@@ -5,24 +5,17 @@
 #include "nn/commas.h"
 #include "nn/modes.h"
 #include "nn/observe.h"
+#include "nn/summary_rows.h"
 #include "tensor/memory.h"
 
 /* Narrowest columns: with the spaces between them they fill a terminal of 80 characters. */
 enum { NAME_WIDTH = 18, SHAPE_WIDTH = 22, COUNT_WIDTH = 12, SHARE_WIDTH = 8, MULT_ADDS_WIDTH = 14, SPACES = 5 };
-enum { NAME_TEXT = 80 };
 static const double MEGABYTE = 1024 * 1024;
-
-typedef struct Row {
-    char name[NAME_TEXT];
-    char shape[SHAPE_TEXT];
-    int64_t outputs, parameters, mult_adds; /* of one sample */
-} Row;
 
 /* Collects rows while the module runs. */
 typedef struct Summary {
     Observer observer;
-    Row *rows;
-    int64_t count, capacity;
+    SummaryRows *rows;
     bool failed;
 } Summary;
 
@@ -67,28 +60,30 @@ static void add_row(Observer *observer, const Module *module, const Tensor *x, c
 {
     (void)x;
     Summary *summary = (Summary *)observer;
-    if (!weft_grow(&summary->rows, &summary->capacity, summary->count + 1, sizeof(Row))) {
+    SummaryRows *rows = summary->rows;
+    if (!weft_grow(&rows->items, &rows->capacity, rows->count + 1, sizeof *rows->items)) {
         summary->failed = true;
         return;
     }
-    Row *row = &summary->rows[summary->count++];
+    SummaryRow *row = &rows->items[rows->count++];
     Shape output = tensor_shape(y);
-    snprintf(row->name, sizeof row->name, "%s-%lld", module->type, (long long)summary->count);
+    snprintf(row->name, sizeof row->name, "%s-%lld", module->type, (long long)rows->count);
     batch_shape_text(output, row->shape);
     row->outputs = elements_from(output, 1);
     row->parameters = nn_parameter_count(module);
     row->mult_adds = count_mult_adds(module, output);
 }
 
-static bool collect(Summary *summary, Module *module, Shape input)
+bool nn_summary_rows(SummaryRows *rows, Module *module, Shape input)
 {
+    Summary summary = {.observer = {add_row}, .rows = rows};
     Modes modes = {0};
     if (!nn_modes_save(&modes, module)) return false;
     bool recorded = autograd_record(false);
-    Observer *before = nn_observe(&summary->observer);
+    Observer *before = nn_observe(&summary.observer);
     Scope scope = scope_open();
     nn_eval(module);
-    bool ok = nn_forward(module, tensor_zeros(input)) && !summary->failed;
+    bool ok = nn_forward(module, tensor_zeros(input)) && !summary.failed;
     scope_close(scope);
     nn_observe(before);
     autograd_record(recorded);
@@ -119,7 +114,7 @@ static void print_cells(const Table *table, const char *name, const char *shape,
             count, SHARE_WIDTH, share, MULT_ADDS_WIDTH, mult_adds);
 }
 
-static void print_row(const Table *table, const Row *row)
+static void print_row(const Table *table, const SummaryRow *row)
 {
     char count[COMMAS_TEXT], mult_adds[COMMAS_TEXT], share[COMMAS_TEXT] = "--";
     if (row->parameters)
@@ -160,13 +155,13 @@ static void print_sizes(FILE *file, int64_t inputs, int64_t outputs, int64_t par
     fprintf(file, "Estimated Total Size (MB): %.2f\n", input + pass + weights);
 }
 
-static void print(FILE *file, const Summary *summary, const Module *module, Shape input)
+static void print(FILE *file, const SummaryRows *rows, const Module *module, Shape input)
 {
     char text[COMMAS_TEXT];
     int64_t outputs = 0, mult_adds = 0, parameters = nn_parameter_count(module), trainable = count_trainable(module);
     Table table = {file, NAME_WIDTH, SHAPE_WIDTH, parameters};
-    for (int64_t i = 0; i < summary->count; i++) {
-        const Row *row = &summary->rows[i];
+    for (int64_t i = 0; i < rows->count; i++) {
+        const SummaryRow *row = &rows->items[i];
         if ((int)strlen(row->name) > table.name_width) table.name_width = (int)strlen(row->name);
         if ((int)strlen(row->shape) > table.shape_width) table.shape_width = (int)strlen(row->shape);
         outputs += row->outputs;
@@ -175,7 +170,7 @@ static void print(FILE *file, const Summary *summary, const Module *module, Shap
     print_rule(&table, '-');
     print_cells(&table, "Layer (type)", "Output Shape", "Param #", "Param %", "Mult-adds");
     print_rule(&table, '=');
-    for (int64_t i = 0; i < summary->count; i++) print_row(&table, &summary->rows[i]);
+    for (int64_t i = 0; i < rows->count; i++) print_row(&table, &rows->items[i]);
     print_rule(&table, '=');
     fprintf(file, "Total params: %s\n", commas(parameters, text));
     fprintf(file, "Trainable params: %s\n", commas(trainable, text));
@@ -190,13 +185,13 @@ bool nn_summary(Module *module, Shape input, FILE *file)
 {
     if (!module) return weft_fail("nn_summary: the module is NULL");
     if (!file) return weft_fail("nn_summary: the file is NULL");
-    Summary summary = {.observer = {add_row}};
-    bool ok = collect(&summary, module, input);
+    SummaryRows rows = {0};
+    bool ok = nn_summary_rows(&rows, module, input);
     if (ok) {
-        print(file, &summary, module, input);
+        print(file, &rows, module, input);
         ok = fflush(file) == 0 && !ferror(file);
         if (!ok) weft_fail("nn_summary: cannot write the table");
     }
-    weft_free(summary.rows);
+    weft_free(rows.items);
     return ok;
 }

@@ -1,0 +1,271 @@
+/* The page: its sections in order. It is well-formed as HTML and as XML. */
+#include "apps/report_page.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "apps/report_text.h"
+#include "nn/commas.h"
+
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+enum { TEXT = 64 };
+
+/* ---- The head: what a colleague wants to know first ---- */
+
+__attribute__((format(printf, 3, 4))) static void write_fact(FILE *file, const char *name, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(file, "<div><dt>%s</dt><dd>", name);
+    vfprintf(file, format, arguments);
+    fprintf(file, "</dd></div>\n");
+    va_end(arguments);
+}
+
+/* "1 h 02 min", "5 min 03 s", "42.1 s" */
+static char *time_text(double seconds, char text[TEXT])
+{
+    enum { MINUTE = 60, HOUR = 3600 };
+    long whole = lrint(seconds);
+    if (whole >= HOUR) snprintf(text, TEXT, "%ld h %02ld min", whole / HOUR, whole % HOUR / MINUTE);
+    else if (whole >= MINUTE) snprintf(text, TEXT, "%ld min %02ld s", whole / MINUTE, whole % MINUTE);
+    else snprintf(text, TEXT, "%.1f s", seconds);
+    return text;
+}
+
+const EpochMetrics *report_epochs(const ReportPage *page, int64_t run)
+{
+    return &page->session->past.epochs[run * page->session->options.epochs];
+}
+
+/* Of training and testing in all epochs of the last run. */
+static double run_seconds(const ReportPage *page)
+{
+    double seconds = 0;
+    const EpochMetrics *epochs = report_epochs(page, page->runs - 1);
+    for (int64_t i = 0; i < page->session->options.epochs; i++)
+        seconds += epochs[i].train.seconds + epochs[i].test.seconds;
+    return seconds;
+}
+
+static void write_head(FILE *file, const ReportPage *page)
+{
+    const TrainerSession *session = page->session;
+    fprintf(file, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+                  "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>");
+    report_escape(file, session->app->name);
+    fprintf(file, ": %.2f%% on ", 100 * page->test->accuracy);
+    report_escape(file, session->options.data);
+    fprintf(file, "</title>\n<style>\n");
+    report_style_page(file);
+    fprintf(file, "</style>\n</head>\n<body>\n<main>\n<header>\n<h1>");
+    report_escape(file, session->app->name);
+    fprintf(file, "</h1>\n<p class=\"lead\">");
+    if (session->options.eval) {
+        fprintf(file, "Tested with the weights of ");
+        report_escape(file, session->options.load);
+        fprintf(file, " on ");
+    } else {
+        char count[COMMAS_TEXT];
+        fprintf(file, "Trained on %s images of ", commas(session->train_count, count));
+    }
+    report_escape(file, session->options.data);
+    fprintf(file, "</p>\n");
+}
+
+static void write_facts(FILE *file, const ReportPage *page)
+{
+    char text[COMMAS_TEXT], other[COMMAS_TEXT], name[TEXT], seconds[TEXT];
+    const Evaluation *evaluation = &page->evaluation;
+    fprintf(file, "<dl class=\"facts\">\n<div class=\"main\"><dt>%s accuracy</dt><dd>%.2f%%</dd></div>\n",
+            page->test_name, 100 * page->test->accuracy);
+    snprintf(name, sizeof name, "of %s %s images wrong", commas(evaluation->count, other), page->test_name);
+    write_fact(file, name, "%s", commas(evaluation->count - evaluation->correct, text));
+    snprintf(name, sizeof name, "%s loss", page->test_name);
+    write_fact(file, name, "%.4f", page->test->loss);
+    write_fact(file, "parameters", "%s", commas(nn_parameter_count(page->run->model), text));
+    if (page->runs > 0) {
+        const PassMetrics *last = &page->session->past.epochs[page->session->past.count - 1].train;
+        write_fact(file, "epochs", "%s", commas(page->session->options.epochs, text));
+        write_fact(file, "training time", "<time>%s</time>", time_text(run_seconds(page), seconds));
+        write_fact(file, "images/s in training", "<time>%s</time>",
+                   commas((int64_t)((double)last->samples / last->seconds), text));
+    }
+    fprintf(file, "</dl>\n</header>\n");
+}
+
+/* ---- Training ---- */
+
+/* The best epoch of the last run. */
+static void write_best(FILE *file, const ReportPage *page)
+{
+    const EpochMetrics *epochs = report_epochs(page, page->runs - 1), *loss = epochs, *accuracy = epochs;
+    for (const EpochMetrics *epoch = epochs; epoch < epochs + page->session->options.epochs; epoch++) {
+        if (epoch->test.loss < loss->test.loss) loss = epoch;
+        if (epoch->test.accuracy > accuracy->test.accuracy) accuracy = epoch;
+    }
+    fprintf(file, "<p class=\"note\">The lowest %s loss was %.4f, after epoch %lld, the highest accuracy %.2f%%, after "
+                  "epoch %lld. Losses and errors are on log scales.", page->test_name, loss->test.loss,
+            (long long)loss->epoch, 100 * accuracy->test.accuracy, (long long)accuracy->epoch);
+    if (page->session->app->augmentation.rotation != 0 || page->session->options.dropout > 0)
+        fprintf(file, " Training is measured while it goes on, on the images as it sees them and with dropout.");
+    fprintf(file, "</p>\n");
+}
+
+static void write_runs(FILE *file, const ReportPage *page)
+{
+    double mean = 0, squares = 0;
+    fprintf(file, "<div class=\"scroll\"><table class=\"runs\">\n<thead><tr><th>seed</th><th>train loss</th>"
+                  "<th>accuracy</th><th>test loss</th><th>accuracy</th></tr></thead>\n<tbody>\n");
+    for (int64_t i = 0; i < page->runs; i++) {
+        const EpochMetrics *last = &report_epochs(page, i)[page->session->options.epochs - 1];
+        fprintf(file, "<tr><th scope=\"row\">%lld</th>", (long long)(page->session->options.seed + i));
+        fprintf(file, "<td>%.4f</td><td>%.2f%%</td><td>%.4f</td><td>%.2f%%</td></tr>\n", last->train.loss,
+                100 * last->train.accuracy, last->test.loss, 100 * last->test.accuracy);
+        double difference = last->test.accuracy - mean;
+        mean += difference / (double)(i + 1);
+        squares += difference * (last->test.accuracy - mean);
+    }
+    fprintf(file, "</tbody></table></div>\n<p class=\"note\">%lld runs: mean %.3f%%, deviation %.3f%%. What follows "
+                  "is of the last run.</p>\n", (long long)page->runs, 100 * mean,
+            100 * sqrt(squares / (double)(page->runs - 1)));
+}
+
+static void write_training(FILE *file, const ReportPage *page)
+{
+    if (page->runs == 0) return;
+    fprintf(file, "<section>\n<h2>Training</h2>\n");
+    write_best(file, page);
+    report_curves(file, page);
+    if (page->runs > 1) write_runs(file, page);
+    fprintf(file, "</section>\n");
+}
+
+/* ---- Results ---- */
+
+static void write_results(FILE *file, const ReportPage *page)
+{
+    const Evaluation *evaluation = &page->evaluation;
+    char wrong[COMMAS_TEXT], count[COMMAS_TEXT];
+    fprintf(file, "<section class=\"pair\">\n<div>\n<h2>Confusion matrix</h2>\n<p class=\"note\">%s %s images; a row "
+                  "for each label, a column for each prediction.</p>\n",
+            commas(evaluation->count, count), page->test_name);
+    report_confusion(file, evaluation);
+    fprintf(file, "</div>\n<div>\n<h2>Classes</h2>\n<p class=\"note\">Precision: of what was read as a class, the "
+                  "share that is. Recall: of a class, the share that was read as it.</p>\n");
+    report_scores(file, evaluation);
+    fprintf(file, "</div>\n</section>\n<section>\n<h2>Surest mistakes</h2>\n");
+    if (evaluation->mistake_count == 0) {
+        fprintf(file, "<p class=\"note\">None: every image was read as what it is.</p>\n</section>\n");
+        return;
+    }
+    fprintf(file, "<p class=\"note\">Of %s mistakes those in which the network was surest: the label, what was read, "
+                  "and the probabilities given to both.</p>\n",
+            commas(evaluation->count - evaluation->correct, wrong));
+    report_mistakes(file, page);
+    fprintf(file, "</section>\n");
+}
+
+/* ---- Data and network ---- */
+
+static void write_pictures(FILE *file, const ReportPage *page)
+{
+    bool training = page->run->train != NULL;
+    fprintf(file, "<section class=\"pair\">\n<div>\n<h2>%s images</h2>\n"
+                  "<p class=\"note\">The first of each class%s.</p>\n",
+            training ? "Training" : "Test",
+            page->sheet.rows > 1 ? ", and below it what training saw of it in its first epochs" : "");
+    report_samples(file, page);
+    fprintf(file, "</div>\n<div>\n");
+    report_filters(file, page);
+    fprintf(file, "</div>\n</section>\n");
+}
+
+static void write_layer(FILE *file, const SummaryRow *layer)
+{
+    char parameters[COMMAS_TEXT] = "", mult_adds[COMMAS_TEXT] = "";
+    if (layer->parameters > 0) commas(layer->parameters, parameters);
+    if (layer->mult_adds > 0) commas(layer->mult_adds, mult_adds);
+    fprintf(file, "<tr><th scope=\"row\">");
+    report_escape(file, layer->name);
+    fprintf(file, "</th><td>%s</td><td>%s</td><td>%s</td></tr>\n", layer->shape, parameters, mult_adds);
+}
+
+static void write_network(FILE *file, const ReportPage *page)
+{
+    char parameters[COMMAS_TEXT], mult_adds[COMMAS_TEXT];
+    int64_t sum = 0;
+    fprintf(file, "<section>\n<h2>Network</h2>\n<div class=\"scroll\"><table class=\"layers\">\n<thead><tr>"
+                  "<th scope=\"col\">layer</th><th scope=\"col\">result</th><th scope=\"col\">parameters</th>"
+                  "<th scope=\"col\">mult-adds</th></tr></thead>\n<tbody>\n");
+    for (int64_t i = 0; i < page->layers.count; i++) {
+        write_layer(file, &page->layers.items[i]);
+        sum += page->layers.items[i].mult_adds;
+    }
+    fprintf(file, "</tbody>\n<tfoot><tr><th scope=\"row\">all, an image</th><td></td><td>%s</td><td>%s</td></tr>"
+                  "</tfoot></table></div>\n</section>\n",
+            commas(nn_parameter_count(page->run->model), parameters), commas(sum, mult_adds));
+}
+
+/* ---- How to do it again ---- */
+
+static void write_setting(FILE *file, const char *name, const char *value)
+{
+    fprintf(file, "<div><dt>%s</dt><dd>", name);
+    report_escape(file, value);
+    fprintf(file, "</dd></div>\n");
+}
+
+static void write_machine(FILE *file)
+{
+    char threads[TEXT];
+    struct utsname system;
+    write_setting(file, "Weft", WEFT_VERSION ", " WEFT_PRECISION);
+    write_setting(file, "compiler", COMPILER);
+    write_setting(file, "instruction set", weft_isa());
+    snprintf(threads, sizeof threads, "%d%s", weft_threads(), weft_has_openmp() ? "" : ", no OpenMP");
+    write_setting(file, "threads", threads);
+    if (uname(&system) >= 0) {
+        fprintf(file, "<div><dt>system</dt><dd>");
+        report_escape(file, system.sysname);
+        fputc(' ', file);
+        report_escape(file, system.machine);
+        fprintf(file, "</dd></div>\n");
+    }
+}
+
+static void write_origin(FILE *file, const ReportPage *page)
+{
+    const TrainerSession *session = page->session;
+    char name[OPTION_TEXT], value[OPTION_TEXT], date[TEXT] = "";
+    time_t now = time(NULL);
+    struct tm local;
+    if (localtime_r(&now, &local) != NULL) strftime(date, sizeof date, "%Y-%m-%d %H:%M", &local);
+    fprintf(file, "<section>\n<h2>How to do it again</h2>\n<pre class=\"command\">");
+    report_command(file, session->argc, session->argv);
+    fprintf(file, "</pre>\n<p class=\"note\">All that the result depends on, given or not. The number of threads "
+                  "changes no bit.</p>\n<dl class=\"settings\">\n");
+    for (int i = 0; !session->options.eval && trainer_options_result(&session->options, &i, name, value);)
+        write_setting(file, name, value);
+    write_machine(file);
+    fprintf(file, "<div><dt>written</dt><dd><time>%s</time></dd></div>\n</dl>\n</section>\n", date);
+}
+
+void report_page(FILE *file, const ReportPage *page)
+{
+    write_head(file, page);
+    write_facts(file, page);
+    write_training(file, page);
+    write_results(file, page);
+    write_pictures(file, page);
+    write_network(file, page);
+    write_origin(file, page);
+    fprintf(file, "</main>\n</body>\n</html>\n");
+}

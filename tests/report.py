@@ -1,0 +1,162 @@
+"""report.py PAGE DATA [LOG]: reads a report as a browser would, and checks it against the data set's test files and the
+csv of the training. Prints what is wrong; then the exit status is 1."""
+
+import base64
+import csv
+import html.parser
+import re
+import struct
+import sys
+import xml.etree.ElementTree
+import zlib
+
+
+class Page(html.parser.HTMLParser):
+    """Texts of table rows, images with their captions, and the text as a whole."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.images, self.text, self.tables, self.in_cell = [], [], "", {}, False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        for name in ("src", "href"):
+            if name in attributes:
+                assert attributes[name].startswith("data:"), "the page needs " + attributes[name]
+        assert tag not in ("script", "link"), tag
+        if tag == "table":
+            self.rows = self.tables[attributes["class"]] = []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+        if tag == "img":
+            self.images.append([attributes, ""])
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.in_cell = False
+
+    def handle_data(self, data):
+        self.text += data
+        if self.in_cell:
+            self.rows[-1][-1] += data
+        if self.images:
+            self.images[-1][1] += data + " "
+
+
+def decode_png(uri):
+    """Pixels of an image that uses no filters, every checksum checked."""
+    data = base64.b64decode(uri.split(",", 1)[1], validate=True)
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at:at + 4])
+        kind, content = data[at + 4:at + 8], data[at + 8:at + 8 + length]
+        assert struct.unpack(">I", data[at + 8 + length:at + 12 + length])[0] == zlib.crc32(kind + content)
+        chunks.append((kind, content))
+        at += length + 12
+    assert [kind for kind, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
+    width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
+    channels = {0: 1, 6: 4}[colour]
+    assert depth == 8 and rest == [0, 0, 0]
+    raw, row = zlib.decompress(chunks[1][1]), 1 + width * channels
+    assert len(raw) == height * row and not any(raw[::row])
+    return width, height, b"".join(raw[y * row + 1:(y + 1) * row] for y in range(height))
+
+
+def read_idx(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    dimensions = data[3]
+    sizes = struct.unpack(">%dI" % dimensions, data[4:4 + 4 * dimensions])
+    return sizes, data[4 + 4 * dimensions:]
+
+
+def number(text):
+    return float(text.replace(",", "").replace("%", "").replace("·", "0").replace("–", "0"))
+
+
+def check_tables(page, labels):
+    """The confusion matrix has the labels' counts as row sums, and every score follows from it."""
+    matrix = [[int(number(cell)) for cell in row[1:]] for row in page.tables["confusion"][2:]]
+    classes = range(len(matrix))
+    for i in classes:
+        assert sum(matrix[i]) == labels.count(i), i
+    total = [0.0, 0.0, 0.0]
+    for i in classes:
+        right, labelled, predicted = matrix[i][i], sum(matrix[i]), sum(row[i] for row in matrix)
+        precision = right / predicted if predicted else 0
+        recall = right / labelled if labelled else 0
+        f1 = 2 * precision * recall / (precision + recall) if right else 0
+        row = page.tables["scores"][1 + i]
+        assert [number(c) for c in row[:3]] == [i, labelled, labelled - right], row
+        for value, cell in zip((precision, recall, f1), row[3:]):
+            assert abs(100 * value - number(cell)) < 0.0051, row
+        assert (row[3] == "–") == (not predicted), row
+        total = [a + b for a, b in zip(total, (precision, recall, f1))]
+    for value, cell in zip(total, page.tables["scores"][1 + len(matrix)][3:]):
+        assert abs(100 * value / len(matrix) - number(cell)) < 0.0051, cell
+    return sum(matrix[i][i] for i in classes)
+
+
+def check_mistakes(page, images, labels, wrong):
+    """Each is the test image that its caption names, dark on light, with its label; the surest come first."""
+    mistakes = [image for image in page.images if image[0]["class"] == "ink"]
+    assert len(mistakes) == min(wrong, 24), len(mistakes)
+    before = 100.0
+    for attributes, caption in mistakes:
+        index = int(attributes["alt"].split()[1])
+        found = re.match(r"\s*(\d) +read as +(\d) +([\d.]+)% sure +(\d): ([\d.]+)% +image (\d+)", caption)
+        label, predicted, sure, right, given, named = found.groups()
+        assert int(named) == index and int(label) == int(right) == labels[index] != int(predicted), caption
+        assert float(given) <= float(sure) <= before, caption
+        before = float(sure)
+        width, height, pixels = decode_png(attributes["src"])
+        assert bytes(255 - p for p in pixels) == images[index * width * height:(index + 1) * width * height], caption
+
+
+def check_log(text, log):
+    """The last line of the csv is what the head and the ends of the curves say."""
+    with open(log) as file:
+        rows = list(csv.DictReader(file))
+    last = rows[-1]
+    labels = re.findall(r'class="label (train|test)"[^>]*>[a-z-]+ ([\d.]+)(%?)<', text)
+    means = {}
+    for name in ("train", "test"):
+        for measure, percent in (("accuracy", "%"), ("loss", "")):
+            ends = [row for row in rows if row["epoch"] == last["epoch"]]
+            mean = sum(float(row[name + "_" + measure]) for row in ends) / len(ends)
+            means[name, percent] = "%.2f" % (100 * mean) if percent else "%.4f" % mean
+    assert dict(((n, p), v) for n, v, p in labels) == means, (labels, means)
+    best = min(float(row["test_loss"]) for row in rows)
+    assert len(rows) > int(last["epoch"]) or "loss was %.4f" % best in text
+
+
+def main():
+    path, data = sys.argv[1:3]
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    xml.etree.ElementTree.fromstring(text)
+    page = Page(text)
+    _, images = read_idx(data + "/t10k-images-idx3-ubyte")
+    labels = list(read_idx(data + "/t10k-labels-idx1-ubyte")[1])
+    right = check_tables(page, labels)
+    assert "%.2f%%" % (100 * right / len(labels)) in page.text
+    assert "nan" not in page.text and "inf" not in page.text
+    check_mistakes(page, images, labels, len(labels) - right)
+    for attributes, _ in page.images:
+        decode_png(attributes["src"])
+    decode_png(re.search(r'<image [^>]*href="([^"]*)"', text).group(1))
+    if len(sys.argv) > 3:
+        check_log(text, sys.argv[3])
+    beside = path[:-5]
+    for name in ("-samples.svg",) + (("-curves.svg",) if len(sys.argv) > 3 else ()):
+        svg = xml.etree.ElementTree.parse(beside + name).getroot()
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg", name
+    print("%d right, %d bytes" % (right, len(text)))
+
+
+main()

@@ -1,0 +1,288 @@
+/* The report's pieces: counting, escaping, charts, images. tests/test_report.sh reads whole pages. */
+#include "apps/report_chart.h"
+#include "apps/report_evaluate.h"
+#include "apps/report_png.h"
+#include "apps/report_text.h"
+#include "autograd/autograd.h"
+#include "tests/test.h"
+
+/* What was written last, and freed by the test. */
+static char *text;
+static size_t text_size;
+
+static FILE *begin_text(void)
+{
+    free(text);
+    text = NULL;
+    return open_memstream(&text, &text_size);
+}
+
+static const char *end_text(FILE *file)
+{
+    fclose(file);
+    return text;
+}
+
+/* ---- Evaluation ---- */
+
+enum { CLASSES = 4 };
+
+/* Class 2 is never predicted, class 3 has no images. */
+static const int COUNTS[CLASSES][CLASSES] = {{5, 1, 0, 0}, {2, 6, 0, 0}, {1, 0, 0, 3}, {0, 0, 0, 0}};
+
+TEST(report_scores_a_known_confusion)
+{
+    Evaluation e;
+    CHECK(report_evaluation_start(&e, CLASSES));
+    for (int label = 0; label < CLASSES; label++) {
+        for (int predicted = 0; predicted < CLASSES; predicted++) {
+            for (int i = 0; i < COUNTS[label][predicted]; i++)
+                report_evaluation_add(&e, &(Mistake){.label = label, .predicted = predicted});
+        }
+    }
+    CHECK_EQUAL(e.count, 18);
+    CHECK_EQUAL(e.correct, 11);
+    CHECK_EQUAL(e.confusion[1 * CLASSES + 0], 2);
+    CHECK_EQUAL(e.confusion[0 * CLASSES + 1], 1);
+    ClassScore zero = report_class_score(&e, 0), two = report_class_score(&e, 2), three = report_class_score(&e, 3);
+    CHECK_EQUAL(zero.labelled, 6);
+    CHECK_EQUAL(zero.predicted, 8);
+    CHECK_CLOSE(zero.precision, 5.0 / 8, 1e-15);
+    CHECK_CLOSE(zero.recall, 5.0 / 6, 1e-15);
+    CHECK_CLOSE(zero.f1, 10.0 / 14, 1e-15);
+    CHECK(isnan(two.precision));
+    CHECK_CLOSE(two.recall, 0, 0);
+    CHECK_CLOSE(two.f1, 0, 0);
+    CHECK_CLOSE(three.precision, 0, 0);
+    CHECK(isnan(three.recall));
+    ClassScore mean = report_mean_score(&e);
+    CHECK_EQUAL(mean.labelled, 18);
+    CHECK_CLOSE(mean.precision, (5.0 / 8 + 6.0 / 7) / 4, 1e-15);
+    CHECK_CLOSE(mean.recall, (5.0 / 6 + 6.0 / 8) / 4, 1e-15);
+    CHECK_CLOSE(mean.f1, (10.0 / 14 + 12.0 / 15) / 4, 1e-15);
+    report_evaluation_free(&e);
+}
+
+/* The means are over the classes that occur, as when the others did not exist. */
+TEST(report_mean_leaves_out_classes_that_do_not_occur)
+{
+    Evaluation e;
+    CHECK(report_evaluation_start(&e, CLASSES));
+    report_evaluation_add(&e, &(Mistake){.label = 1, .predicted = 1});
+    report_evaluation_add(&e, &(Mistake){.label = 3, .predicted = 3});
+    ClassScore mean = report_mean_score(&e);
+    CHECK_CLOSE(mean.precision, 1, 0);
+    CHECK_CLOSE(mean.f1, 1, 0);
+    CHECK(isnan(report_class_score(&e, 0).f1));
+    report_evaluation_free(&e);
+}
+
+TEST(report_keeps_the_surest_mistakes)
+{
+    enum { COUNT = 100, STRIDE = 37 };
+    Evaluation e;
+    CHECK(report_evaluation_start(&e, CLASSES));
+    for (int i = 0; i < COUNT; i++) {
+        double probability = (i * STRIDE % COUNT) / 2 / 100.0; /* each twice, in no order */
+        report_evaluation_add(&e, &(Mistake){.index = i, .label = i % 2, .predicted = 2, .probability = probability});
+        report_evaluation_add(&e, &(Mistake){.index = i, .label = 2, .predicted = 2, .probability = 1});
+    }
+    CHECK_EQUAL(e.mistake_count, EVALUATION_MISTAKES);
+    CHECK_CLOSE(e.mistakes[0].probability, 0.49, 0);
+    CHECK_CLOSE(e.mistakes[EVALUATION_MISTAKES - 1].probability, 0.38, 1e-15);
+    for (int i = 1; i < EVALUATION_MISTAKES; i++) {
+        const Mistake *a = &e.mistakes[i - 1], *b = &e.mistakes[i];
+        CHECK(a->label != 2 && a->probability >= b->probability);
+        CHECK(a->probability > b->probability || a->index < b->index);
+    }
+    report_evaluation_free(&e);
+}
+
+/* Passes on an image's pixels as the scores of the classes. */
+static Tensor *pixels_are_scores(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_flatten(x);
+}
+
+typedef struct Bare {
+    Module base;
+} Bare;
+
+TEST(report_evaluates_with_the_first_maximum_and_softmax)
+{
+    enum { IMAGES = 5 };
+    static const uint8_t IMAGES_2X2[IMAGES][CLASSES] = {
+        {0, 9, 0, 0}, {7, 0, 7, 0}, {0, 0, 0, 255}, {1, 2, 3, 2}, {8, 8, 8, 8}};
+    static const uint8_t LABELS[IMAGES] = {1, 2, 3, 0, 0};
+    Dataset *dataset = dataset_from(&IMAGES_2X2[0][0], LABELS, IMAGES, 1, 2, 2, CLASSES);
+    Loader *loader = loader_new(dataset, 2, .deviation = 1.0 / 255);
+    Bare *bare = nn_module(Bare, pixels_are_scores);
+    Module *model = nn_ready(bare);
+    Evaluation e;
+    CHECK(report_evaluate(&e, model, loader));
+    CHECK(model->training && autograd_is_recording());
+    CHECK_EQUAL(e.classes, CLASSES);
+    CHECK_EQUAL(e.count, IMAGES);
+    CHECK_EQUAL(e.correct, 3);
+    CHECK_EQUAL(e.confusion[2 * CLASSES + 0], 1);
+    CHECK_EQUAL(e.confusion[0 * CLASSES + 2], 1);
+    CHECK_EQUAL(e.mistake_count, 2);
+    double sum = exp(-2) + 2 * exp(-1) + 1, tie = 2 + 2 * exp(-7);
+    CHECK_EQUAL(e.mistakes[0].index, sum < tie ? 3 : 1);
+    CHECK_CLOSE(e.mistakes[0].probability, 1 / sum, 1e-5);
+    CHECK_CLOSE(e.mistakes[0].label_probability, exp(-2) / sum, 1e-5);
+    CHECK_CLOSE(e.mistakes[1].probability, 1 / tie, 1e-5);
+    CHECK_CLOSE(e.mistakes[1].label_probability, 1 / tie, 1e-5);
+    report_evaluation_free(&e);
+    nn_free(model);
+    loader_free(loader);
+    dataset_free(dataset);
+}
+
+/* ---- Text ---- */
+
+static const char *escaped(const char *raw)
+{
+    FILE *file = begin_text();
+    report_escape(file, raw);
+    return end_text(file);
+}
+
+TEST(report_escapes_markup_and_what_is_not_text)
+{
+    CHECK_TEXT(escaped("<a href=\"x\">&amp;'\n"), "&lt;a href=&quot;x&quot;&gt;&amp;amp;'\n");
+    CHECK_TEXT(escaped("é 漢 🙂"), "é 漢 🙂");
+    CHECK_TEXT(escaped("a\x01\x7F z"), "a\xEF\xBF\xBD\xEF\xBF\xBD z");
+    CHECK_TEXT(escaped("\xC0\xAF\xFFz"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDz");
+    CHECK_TEXT(escaped("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+    CHECK_TEXT(escaped("\xE6\xBC"), "\xEF\xBF\xBD\xEF\xBF\xBD");
+    free(text);
+}
+
+TEST(report_quotes_a_command_for_the_shell)
+{
+    char *argv[] = {"build/x", "--data=a/b", "it's", "", "a b", "$(<y)", NULL};
+    FILE *file = begin_text();
+    report_command(file, 6, argv);
+    CHECK_TEXT(end_text(file), "build/x --data=a/b 'it'\\''s' '' 'a b' '$(&lt;y)'");
+    free(text);
+}
+
+/* Computed with Python's zlib and base64. */
+TEST(report_writes_a_png)
+{
+    FILE *file = begin_text();
+    report_png(file, (const uint8_t[]){0, 128, 255, 7}, 2, 2, 1);
+    CHECK_TEXT(end_text(file), "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAAEUlEQVR4AQ"
+                           "EGAPn/AACAAP8HBAsBhzNxtKwAAAAASUVORK5CYII=");
+    file = begin_text();
+    report_png(file, (const uint8_t[]){1, 2, 3, 4}, 1, 1, 4);
+    CHECK_TEXT(end_text(file), "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAEElEQVR4AQ"
+                           "EFAPr/AAECAwQAGQALubDj6wAAAABJRU5ErkJggg==");
+    free(text);
+}
+
+/* ---- Charts ---- */
+
+static double number(const void *source, int64_t i)
+{
+    return ((const double *)source)[i];
+}
+
+static const char *chart_of(ChartKind kind, const double *values, int64_t count)
+{
+    ChartLine line = {.style = "test", .label = "test", .value = number, .source = values, .count = count, .first = 1,
+                      .step = 1};
+    Chart chart = {.kind = kind, .title = "Title", .lines = &line, .count = 1, .x_low = 0, .x_high = (double)count};
+    FILE *file = begin_text();
+    report_chart(file, &chart, 0);
+    return end_text(file);
+}
+
+static int occurrences(const char *whole, const char *part)
+{
+    int count = 0;
+    for (; (whole = strstr(whole, part)) != NULL; whole++) count++;
+    return count;
+}
+
+/* The y of point i of the only line. */
+static double y_of_point(const char *svg, int i)
+{
+    const char *at = strstr(svg, "class=\"line");
+    for (at = strstr(at, "d=\"") + 3; i > 0; i--) at = strchr(at + 1, 'L');
+    return strtod(strchr(at, ' '), NULL);
+}
+
+TEST(report_chart_of_accuracies_tells_tenths_of_a_percent_apart)
+{
+    const double accuracies[] = {0.913, 0.981, 0.987, 0.99, 0.992, 0.994, 0.995};
+    const char *svg = chart_of(CHART_ACCURACY, accuracies, 7);
+    CHECK(y_of_point(svg, 5) - y_of_point(svg, 6) >= 8);
+    for (int i = 1; i < 7; i++) CHECK(y_of_point(svg, i) < y_of_point(svg, i - 1));
+    CHECK(strstr(svg, ">99.5%<") && strstr(svg, ">99%<") && strstr(svg, ">98%<"));
+    CHECK(strstr(svg, ">test 99.50%<"));
+    free(text);
+}
+
+TEST(report_chart_shows_no_error_as_the_upper_end)
+{
+    const double accuracies[] = {0.5, 0.9, 0.99, 1};
+    const char *svg = chart_of(CHART_ACCURACY, accuracies, 4);
+    CHECK(strstr(svg, ">100%<") && strstr(svg, ">test 100.00%<"));
+    CHECK(y_of_point(svg, 3) < y_of_point(svg, 2));
+    free(text);
+}
+
+TEST(report_chart_leaves_gaps_where_values_are_not_finite)
+{
+    const double losses[] = {2, NAN, 1, 0.5, INFINITY, 0.25, NAN};
+    const char *svg = chart_of(CHART_LOSS, losses, 7);
+    CHECK(!strstr(svg, "nan") && !strstr(svg, "inf"));
+    const char *line = strstr(svg, "class=\"line");
+    CHECK_EQUAL(occurrences(strstr(line, "d=\""), "M"), 3);
+    CHECK_EQUAL(occurrences(strstr(line, "d=\""), "L"), 1);
+    CHECK(strstr(svg, ">test 0.2500<"));
+    const double none[] = {NAN, NAN};
+    svg = chart_of(CHART_LOSS, none, 2);
+    CHECK(!strstr(svg, "nan") && !strstr(svg, "inf") && !strstr(svg, "circle"));
+    free(text);
+}
+
+TEST(report_chart_of_what_never_changes)
+{
+    static const double SAME[][2] = {{0, 0}, {1, 1}, {-3, -3}, {0.1, 0.1}, {1e30, 1e30}, {1e-30, 1e-30}};
+    for (size_t i = 0; i < sizeof SAME / sizeof *SAME; i++) {
+        for (int kind = CHART_LOSS; kind <= CHART_RATE; kind++) {
+            const char *svg = chart_of((ChartKind)kind, SAME[i], 2);
+            CHECK(!strstr(svg, "nan") && !strstr(svg, "inf"));
+            CHECK(occurrences(svg, "class=\"grid\"") >= 2);
+        }
+    }
+    free(text);
+}
+
+TEST(report_chart_of_one_epoch_is_a_point)
+{
+    const double one[] = {0.125};
+    const char *svg = chart_of(CHART_LOSS, one, 1);
+    CHECK(strstr(svg, "<circle") && strstr(svg, ">test 0.1250<"));
+    CHECK(!strstr(svg, "nan") && !strstr(svg, "inf"));
+    free(text);
+}
+
+TEST(report_chart_thins_many_epochs_and_keeps_the_last)
+{
+    enum { EPOCHS = 1000 };
+    static double losses[EPOCHS];
+    for (int i = 0; i < EPOCHS; i++) losses[i] = 2.0 / (i + 1) + (i == EPOCHS - 1 ? 1 : 0);
+    const char *svg = chart_of(CHART_LOSS, losses, EPOCHS);
+    int points = 1 + occurrences(strstr(svg, "class=\"line"), "L");
+    CHECK(points > 150 && points <= 200);
+    CHECK(strstr(svg, ">test 1.0020<"));
+    char end[64];
+    CHECK(sscanf(strstr(svg, "<circle"), "<circle class=\"test\" cx=\"%*[0-9.]\" cy=\"%63[0-9.]", end) == 1);
+    CHECK_CLOSE(y_of_point(svg, points - 1), strtod(end, NULL), 0);
+    free(text);
+}
