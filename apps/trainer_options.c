@@ -248,6 +248,7 @@ static bool check_together(const TrainerOptions *options)
                          : options->checkpoint ? "checkpoint"
                                                : "runs");
     }
+    if (predict && options->report) return weft_fail("--predict tests no data set: it does not go with --report");
     if (options->resume && !options->checkpoint)
         return weft_fail("--resume needs --checkpoint FILE: the training to go on with");
     for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {

@@ -94,4 +94,6 @@ for other in save load log; do
         says "name the same file"
     done
 done
+run 2 "$tiny" --load "$work/a.safetensors" --predict - --report "$work/p.html"
+says "does not go with --report"
 finish
