@@ -9,6 +9,8 @@ PRECISION ?= float
 OPENMP    ?= 1
 CC        := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PYTHON    ?= python3
+# A cross compiler's archiver has its prefix.
+AR        := $(if $(filter default,$(origin AR)),$(if $(filter %-linux-gnu-gcc,$(CC)),$(CC:%gcc=%ar),ar),$(AR))
 
 comma := ,
 empty :=
@@ -34,9 +36,14 @@ ifeq ($(filter float double,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): float or double)
 endif
 
-# Contraction would let each compiler round differently; kernels ask for fused multiply-adds by name.
-NUMBERS := -ffp-contract=off
-DEFINES := -D_POSIX_C_SOURCE=200809L $(if $(filter double,$(PRECISION)),-DWEFT_DOUBLE)
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+
+# Contraction would let each compiler round differently; kernels ask for fused multiply-adds by name. Nor may a float be
+# computed in more bits than it has, as i686 does without SSE2 and gcc, for the sake of the standard, on s390x.
+NUMBERS_i686  := -msse2 -mfpmath=sse
+NUMBERS_s390x := -fexcess-precision=fast
+NUMBERS := -ffp-contract=off $(NUMBERS_$(MACHINE))
+DEFINES := -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 $(if $(filter double,$(PRECISION)),-DWEFT_DOUBLE)
 THREADS := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
 
 CPPFLAGS_ALL := -I. $(DEFINES) $(CPPFLAGS)
@@ -48,7 +55,7 @@ LIBS         := -lm
 # Kernels are compiled once per instruction set and chosen from at start. They are -O2 in every mode: their fused
 # multiply-adds are loops that the optimiser folds, as are square roots once they need not set errno.
 ISAS_x86_64  := baseline avx2 avx512
-ISAS         := $(or $(ISAS_$(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))),baseline)
+ISAS         := $(or $(ISAS_$(MACHINE)),baseline)
 # Sanitizers take fused multiply-adds apart, and minutes to compile them: the baseline kernels, the same source without
 # them, are what sanitizers watch.
 UNWATCHED    := $(if $(filter -fsanitize=%,$(OPTIMISE_$(MODE))),-fno-sanitize=all)

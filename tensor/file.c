@@ -1,5 +1,4 @@
 #define _XOPEN_SOURCE 700 /* realpath */
-#define _FILE_OFFSET_BITS 64
 
 #include "tensor/file.h"
 

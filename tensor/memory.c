@@ -28,6 +28,7 @@ typedef struct Block {
 static Block *pool[CLASS_COUNT];
 static atomic_flag pool_lock = ATOMIC_FLAG_INIT;
 static atomic_llong fail_countdown; /* 0: off */
+static atomic_llong blocks; /* in use */
 
 static void lock_pool(void)
 {
@@ -124,6 +125,7 @@ void *weft_alloc(int64_t count, size_t size)
     if (!block) block = block_new(bytes);
     if (!block) return weft_fail("memory: no room for %zu bytes", bytes);
     block->size = bytes;
+    atomic_fetch_add_explicit(&blocks, 1, memory_order_relaxed);
     return (char *)block + ALIGNMENT;
 }
 
@@ -138,6 +140,7 @@ void weft_free(void *memory)
 {
     if (!memory) return;
     Block *block = (Block *)((char *)memory - ALIGNMENT);
+    atomic_fetch_sub_explicit(&blocks, 1, memory_order_relaxed);
     if (block->size < POOLED_MINIMUM || !pool_is_on()) {
         free(block);
         return;
@@ -194,7 +197,8 @@ void weft_count_conversion(void)
 
 WeftCounters weft_counters(void)
 {
-    return (WeftCounters){.tensors = tensors, .bytes = bytes_in_use, .peak_bytes = peak, .conversions = conversions};
+    return (WeftCounters){.tensors = tensors, .blocks = blocks, .bytes = bytes_in_use, .peak_bytes = peak,
+                          .conversions = conversions};
 }
 
 void weft_counters_reset_peak(void)

@@ -127,6 +127,7 @@ bool tensor_print(FILE *file, const Tensor *t);
 /* What is alive at this moment in the whole process; all but the peak are 0 once everything is freed. */
 typedef struct WeftCounters {
     int64_t tensors;     /* handles */
+    int64_t blocks;      /* of memory, whatever they hold */
     int64_t bytes;       /* held by storages that are in use */
     int64_t peak_bytes;  /* most that `bytes` ever was, since weft_counters_reset_peak */
     int64_t conversions; /* layout conversions since the start: none in a steady training step */

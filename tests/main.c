@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -161,9 +162,10 @@ static int run_here(const Test *test)
     weft_set_threads(threads);
     weft_error_clear();
     WeftCounters after = weft_counters();
-    int64_t tensors = after.tensors - before.tensors, bytes = after.bytes - before.bytes;
-    if (tensors || bytes)
-        fail(test->file, 0, "%lld tensors and %lld bytes are alive afterwards", (long long)tensors, (long long)bytes);
+    int64_t tensors = after.tensors - before.tensors, blocks = after.blocks - before.blocks;
+    if (tensors || blocks)
+        fail(test->file, 0, "%lld tensors and %lld blocks of memory are alive afterwards", (long long)tensors,
+             (long long)blocks);
     return outcome;
 }
 
@@ -176,7 +178,9 @@ static int run_forked(const Test *test, unsigned timeout)
         exit(run_here(test));
     }
     int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) != child) {
+    pid_t ended = child;
+    if (child > 0) do ended = waitpid(child, &status, 0); while (ended < 0 && errno == EINTR);
+    if (child < 0 || ended != child) {
         printf("FAIL %s: %s: cannot start a process\n", test->name, test->file);
         return FAILED;
     }

@@ -76,7 +76,11 @@ for folder in tensor autograd nn optim data; do
     check "$folder calls no inexact function of libm" calls_none $folder \
         '(exp|exp2|expm1|log|log2|log10|log1p|pow|sin|cos|tan|tanh|sinh|cosh|atan|atan2|asin|acos|cbrt|hypot|erf)f?'
 done
-check "one allocator" only_in '^tensor/memory.c$' '[^_a-z](malloc|calloc|realloc|free|aligned_alloc|strdup)\('
+allocators="malloc|calloc|realloc|reallocarray|free|aligned_alloc|posix_memalign|memalign|strn?dup|getline|getdelim"
+allocators="$allocators|v?asprintf|open_memstream"
+check "one allocator" only_in '^tensor/memory.c$' "[^_a-z]($allocators)\("
+no_other_allocator() { ! calls . | grep -E "^($allocators) " | grep -vE '/(tensor/memory.o|tests/.*):'; }
+check "no object but memory.o calls another" no_other_allocator
 
 # ---- The apps need libc, libm and at most one OpenMP runtime ----
 

@@ -63,6 +63,16 @@ VINLINE void philox_wide(RandomKey key, Wide index, Wide word[4])
 #endif
 #define EVERY_OTHER(i, from) (2 * (i) + (from))
 
+/* 32-bit lanes in memory: of each pair the lower half of `even`, then that of `odd`. */
+VINLINE Wide philox_interleave(Wide even, Wide odd)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return even << 32 | (odd & LOW_HALF);
+#else
+    return (even & LOW_HALF) | odd << 32;
+#endif
+}
+
 /* words[w][lane] is word w of random_block(key, first[lane] + offset): for each lane 8 numbers of 16 bits. All arrays
  * are 64-byte aligned. */
 VINLINE void philox_group(RandomKey key, const uint64_t first[16], uint64_t offset, uint32_t words[4][16])
@@ -77,7 +87,7 @@ VINLINE void philox_group(RandomKey key, const uint64_t first[16], uint64_t offs
         philox_wide(key, __builtin_shufflevector(low, high, WIDE_LIST(EVERY_OTHER, 0, 1)), odd);
 #pragma GCC unroll 4
         for (int w = 0; w < 4; w++)
-            *(Memory *)(words[w] + lane) = (even[w] & LOW_HALF) | odd[w] << 32;
+            *(Memory *)(words[w] + lane) = philox_interleave(even[w], odd[w]);
     }
 }
 

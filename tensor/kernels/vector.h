@@ -74,10 +74,10 @@ VINLINE V vset(Real value)
 }
 
 /* Whether vfma rounds once. */
-#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA)
-#define VFUSED 1
-#else
+#if (defined(__x86_64__) || defined(__i386__)) && !defined(__FMA__) && !defined(__AVX512F__)
 #define VFUSED 0
+#else
+#define VFUSED 1
 #endif
 
 /* a * b + c, rounded once; rounded twice on x86 without FMA. */

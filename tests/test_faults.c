@@ -1,0 +1,313 @@
+/* Memory that runs out: of whatever a program does, allocation 1 fails, then 2, and so on until one run needs fewer.
+ * Each time there is one error, nothing is left behind, or changed that should not be, and the same thing then works. */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "nn/state.h"
+#include "nn/summary.h"
+#include "tensor/memory.h"
+#include "tests/apps.h"
+#include "tests/test.h"
+
+enum { SIDE = 28, CLASSES = 10, IMAGES = 20, BATCH = 8, PATH_ROOM = 4096 };
+
+/* True if it was done, false with an error and as if it had not been begun. */
+typedef bool Action(void *context);
+
+/* Runs the action with allocation 1, 1 + stride, 1 + 2 stride ... failing, once more after each failure, and returns
+ * how often it failed: stride 1 leaves no allocation out. */
+static int64_t failures_of(Action *action, void *context, int64_t stride)
+{
+    int64_t failures = 0;
+    test_check(tensor_zeros(SCALAR), __FILE__, __LINE__, "the test's scope has taken its own memory");
+    for (int64_t k = 1; !test_failed(); k += stride, failures++) {
+        int64_t blocks = weft_counters().blocks, tensors = weft_counters().tensors;
+        weft_alloc_fail_at(k);
+        bool done = action(context);
+        weft_alloc_fail_at(0);
+        if (done) break;
+        if (!test_error("memory: no room for", __FILE__, __LINE__)) break;
+        test_equal(weft_counters().blocks, blocks, __FILE__, __LINE__, "blocks of memory after a failure and before");
+        test_equal(weft_counters().tensors, tensors, __FILE__, __LINE__, "tensors after a failure and before");
+        test_check(action(context), __FILE__, __LINE__, "the same works once there is memory");
+    }
+    return failures;
+}
+
+/* ---- A small data set in MNIST's files ---- */
+
+static void write_idx(const char *name, const uint32_t *header, int words, int64_t values, int most)
+{
+    FILE *file = fopen(test_path(name), "wb");
+    CHECK(file);
+    for (int i = 0; i < 4 * words; i++) putc((int)(header[i / 4] >> (24 - 8 * (i % 4)) & 0xff), file);
+    for (int64_t i = 0; i < values; i++) putc((int)((test_number(1, i) + 1) / 2 * most), file);
+    CHECK(fclose(file) == 0);
+}
+
+/* Its folder, in `folder`. */
+static void write_data(char folder[PATH_ROOM])
+{
+    snprintf(folder, PATH_ROOM, "%s", test_path("."));
+    const uint32_t images[] = {0x803, IMAGES, SIDE, SIDE}, labels[] = {0x801, IMAGES};
+    write_idx("train-images-idx3-ubyte", images, 4, IMAGES * SIDE * SIDE, 256);
+    write_idx("train-labels-idx1-ubyte", labels, 2, IMAGES, CLASSES);
+    write_idx("t10k-images-idx3-ubyte", images, 4, IMAGES * SIDE * SIDE, 256);
+    write_idx("t10k-labels-idx1-ubyte", labels, 2, IMAGES, CLASSES);
+}
+
+/* ---- Making networks ---- */
+
+static bool make_network(void *context)
+{
+    const TrainerApp *app = context;
+    Module *model = app->model(app->dropout);
+    nn_free(model);
+    return model != NULL;
+}
+
+TEST(short_memory_making_mnist_tiny)
+{
+    TrainerApp app = *network(MNIST_TINY);
+    CHECK(failures_of(make_network, &app, 1) > 100);
+}
+
+/* Every third: drawing its weights takes a while. */
+TEST(short_memory_making_mnist_cnn)
+{
+    TrainerApp app = *network(MNIST_CNN);
+    CHECK(failures_of(make_network, &app, 3) > 10);
+}
+
+/* ---- A step ---- */
+
+typedef struct Training {
+    Module *model;
+    TensorList parameters;
+    Optimizer *sgd;
+    Batch batch;
+    Real *values; /* of all parameters, as they are to stay when a step fails */
+    int64_t count;
+} Training;
+
+static void read_parameters(const Training *t, Real *values)
+{
+    for (int64_t i = 0; i < t->parameters.count; i++) {
+        const Tensor *p = t->parameters.items[i];
+        CHECK(tensor_read(p, values, tensor_count(p)));
+        values += tensor_count(p);
+    }
+}
+
+static void training_open(Training *t, const TrainerApp *app, double dropout)
+{
+    nn_seed(1);
+    *t = (Training){.model = app->model(dropout)};
+    CHECK(nn_parameters(t->model, &t->parameters));
+    t->sgd = optimizer_sgd(&t->parameters, 0.01, .momentum = 0.9, .weight_decay = 1e-4);
+    for (int64_t i = 0; i < t->parameters.count; i++) t->count += tensor_count(t->parameters.items[i]);
+    t->values = malloc((size_t)t->count * sizeof *t->values);
+    t->batch = (Batch){.images = test_tensor(SHAPE(2, 1, SIDE, SIDE), 2, 1), .labels = tensor_full(SHAPE(2), 3)};
+    CHECK(t->sgd && t->values && t->batch.images && t->batch.labels);
+    read_parameters(t, t->values);
+}
+
+static void training_close(Training *t)
+{
+    free(t->values);
+    optimizer_free(t->sgd);
+    tensor_list_free(&t->parameters);
+    nn_free(t->model);
+}
+
+static bool take_step(void *context)
+{
+    Training *t = context;
+    Scope scope = scope_open();
+    bool ok = backward(op_nll_loss(nn_forward(t->model, t->batch.images), t->batch.labels)) && optimizer_step(t->sgd);
+    scope_close(scope);
+    Real *after = malloc((size_t)t->count * sizeof *after);
+    if (after) read_parameters(t, after);
+    if (ok && after) memcpy(t->values, after, (size_t)t->count * sizeof *after);
+    else optimizer_clear(t->sgd);
+    test_equal_bits(after, t->values, t->count, __FILE__, __LINE__, "parameters are as before the step");
+    free(after);
+    return ok;
+}
+
+/* As many steps in between as failed lead to the same bits as if none had failed: without dropout, whose numbers go on
+ * with each try. */
+static void check_steps(const TrainerApp *app, double dropout, int64_t stride)
+{
+    Training disturbed, plain;
+    training_open(&disturbed, app, dropout);
+    CHECK(!test_failed());
+    CHECK(take_step(&disturbed)); /* of the first step velocities stay behind */
+    int64_t failures = failures_of(take_step, &disturbed, stride);
+    CHECK(failures > 20);
+    training_open(&plain, app, dropout);
+    for (int64_t i = 0; i < failures + 2; i++) CHECK(take_step(&plain));
+    if (dropout == 0) CHECK_EQUAL_BITS(disturbed.values, plain.values, plain.count);
+    training_close(&disturbed);
+    training_close(&plain);
+}
+
+TEST(short_memory_in_a_step_of_mnist_tiny)
+{
+    check_steps(network(MNIST_TINY), 0, 1);
+}
+
+TEST(short_memory_in_a_step_of_mnist_tiny_with_dropout)
+{
+    check_steps(network(MNIST_TINY), 0.1, 1);
+}
+
+/* Every third, since its steps are slow. */
+TEST(short_memory_in_a_step_of_mnist_cnn)
+{
+    check_steps(network(MNIST_CNN), 0, 3);
+}
+
+/* ---- Files, data, the summary ---- */
+
+typedef struct Files {
+    char data[PATH_ROOM], weights[PATH_ROOM], log[PATH_ROOM];
+    Module *model;
+    FILE *out;
+} Files;
+
+static void files_open(Files *files, const TrainerApp *app)
+{
+    *files = (Files){.model = app->model(0.1), .out = fopen("/dev/null", "w")};
+    write_data(files->data);
+    snprintf(files->weights, PATH_ROOM, "%s", test_path("weights"));
+    snprintf(files->log, PATH_ROOM, "%s", test_path("log"));
+    CHECK(files->model && files->out);
+}
+
+static void files_close(Files *files)
+{
+    nn_free(files->model);
+    fclose(files->out);
+}
+
+static bool save(void *context)
+{
+    const Files *files = context;
+    return nn_save(files->model, files->weights);
+}
+
+static bool load(void *context)
+{
+    const Files *files = context;
+    return nn_load(files->model, files->weights);
+}
+
+static bool summarise(void *context)
+{
+    const Files *files = context;
+    nn_train(files->model);
+    bool done = nn_summary(files->model, SHAPE(1, 1, SIDE, SIDE), files->out);
+    test_check(files->model->training, __FILE__, __LINE__, "a summary leaves the mode as it was");
+    return done;
+}
+
+static bool read_data(void *context)
+{
+    const Files *files = context;
+    Dataset *dataset = dataset_mnist(files->data, true);
+    bool done = dataset_count(dataset) == IMAGES;
+    dataset_free(dataset);
+    return done;
+}
+
+/* A whole epoch: the last batch is a partial one. */
+static bool load_batches(void *context)
+{
+    Dataset *dataset = context;
+    Loader *loader = loader_new(dataset, BATCH, .shuffle = true, .augmentation = {.rotation = 10});
+    int64_t images = 0;
+    Batch batch;
+    while (loader_next(loader, &batch)) images += batch.count;
+    loader_free(loader);
+    return images == IMAGES;
+}
+
+TEST(short_memory_with_files)
+{
+    for (int i = 0; i < NETWORKS; i++) {
+        Files files;
+        files_open(&files, network(i));
+        CHECK(failures_of(save, &files, 1) > 20);
+        CHECK(failures_of(load, &files, 1) > 20);
+        CHECK(failures_of(summarise, &files, 1) > 20);
+        files_close(&files);
+    }
+}
+
+TEST(short_memory_with_data)
+{
+    Files files;
+    files_open(&files, network(MNIST_TINY));
+    CHECK(failures_of(read_data, &files, 1) >= 5);
+    Dataset *dataset = dataset_mnist(files.data, true);
+    CHECK(failures_of(load_batches, dataset, 1) >= 8);
+    dataset_free(dataset);
+    files_close(&files);
+}
+
+/* ---- The whole program ---- */
+
+/* Makes standard output and error the file; the descriptors to give to put_back. */
+static void redirect(const char *path, int kept[2])
+{
+    fflush(NULL);
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    for (int i = 0; i < 2; i++) {
+        kept[i] = dup(i + STDOUT_FILENO);
+        dup2(file, i + STDOUT_FILENO);
+    }
+    close(file);
+}
+
+static void put_back(const int kept[2])
+{
+    fflush(NULL);
+    for (int i = 0; i < 2; i++) {
+        dup2(kept[i], i + STDOUT_FILENO);
+        close(kept[i]);
+    }
+}
+
+/* Trains for an epoch from and to a file. What the program says of a failure becomes the error on record. */
+static bool train(void *context)
+{
+    Files *files = context;
+    char *arguments[] = {"mnist_tiny",    "--data", files->data, "--load",  files->weights, "--save", files->weights,
+                         "--log",         files->log, "--quiet", "--epochs", "1", "--batch-size", "8", NULL};
+    int kept[2], count = (int)(sizeof arguments / sizeof *arguments) - 1;
+    char said[PATH_ROOM] = "", out[PATH_ROOM];
+    snprintf(out, sizeof out, "%s", test_path("out"));
+    TrainerApp app = *network(MNIST_TINY);
+    redirect(out, kept);
+    int status = trainer_main(count, arguments, &app);
+    put_back(kept);
+    FILE *file = fopen(out, "r");
+    size_t length = file ? fread(said, 1, sizeof said - 1, file) : 0;
+    if (file) fclose(file);
+    const char *newline = strchr(said, '\n');
+    test_check(newline && newline == said + length - 1, __FILE__, __LINE__, "the program says one line");
+    test_check(status == 0 || status == 1, __FILE__, __LINE__, "exit status 0 or 1");
+    return status == 0 || weft_fail("%s", said);
+}
+
+/* Thousands of allocations, of which this takes every 41st: the parts have been tried above. */
+TEST(short_memory_in_the_whole_program)
+{
+    enum { STRIDE = 41 };
+    Files files;
+    files_open(&files, network(MNIST_TINY));
+    CHECK(nn_save(files.model, files.weights));
+    CHECK(failures_of(train, &files, STRIDE) > 50);
+    files_close(&files);
+}
