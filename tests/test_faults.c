@@ -1,5 +1,5 @@
 /* Memory that runs out: of whatever a program does, allocation 1 fails, then 2, and so on until one run needs fewer.
- * Each time there is one error, nothing is left behind, or changed that should not be, and the same thing then works. */
+ * Each time there is one error, nothing is left or changed that should not be, and the same thing then works. */
 #include <fcntl.h>
 #include <unistd.h>
 
