@@ -176,7 +176,7 @@ TEST(short_memory_in_a_step_of_mnist_cnn)
 /* ---- Files, data, the summary ---- */
 
 typedef struct Files {
-    char data[PATH_ROOM], weights[PATH_ROOM], log[PATH_ROOM];
+    char data[PATH_ROOM], weights[PATH_ROOM], log[PATH_ROOM], checkpoint[PATH_ROOM];
     Module *model;
     FILE *out;
 } Files;
@@ -187,6 +187,7 @@ static void files_open(Files *files, const Network *network)
     write_data(files->data);
     snprintf(files->weights, PATH_ROOM, "%s", test_path("weights"));
     snprintf(files->log, PATH_ROOM, "%s", test_path("log"));
+    snprintf(files->checkpoint, PATH_ROOM, "%s", test_path("checkpoint"));
     CHECK(files->model && files->out);
 }
 
@@ -297,8 +298,8 @@ static void put_back(const int kept[2])
 static bool train(void *context)
 {
     Files *files = context;
-    char *arguments[] = {"mnist_tiny",    "--data", files->data, "--load",  files->weights, "--save", files->weights,
-                         "--log",         files->log, "--quiet", NULL};
+    char *arguments[] = {"mnist_tiny", "--data",   files->data, "--load",       files->weights,    "--save",
+                         files->weights, "--log", files->log, "--checkpoint", files->checkpoint, "--quiet", NULL};
     int kept[2], count = (int)(sizeof arguments / sizeof *arguments) - 1;
     char said[PATH_ROOM] = "", out[PATH_ROOM];
     snprintf(out, sizeof out, "%s", test_path("out"));
