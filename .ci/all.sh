@@ -1,0 +1,50 @@
+# What .ci/run --all adds, sourced by it: other processors and another libc, and the slow checkers.
+# shellcheck shell=bash
+
+# ---- Races. clang's OpenMP runtime tells ThreadSanitizer of its barriers, through Archer; gcc's does not ----
+
+archer=$(find /usr/lib/llvm-*/lib -name libarcher.so 2> "$work/err" | sort -V | tail -n 1)
+export TSAN_OPTIONS=ignore_noninstrumented_modules=1
+ISA=baseline RUN="env OMP_TOOL_LIBRARIES=$archer OMP_NUM_THREADS=3" unit CC=clang MODE=tsan
+unset TSAN_OPTIONS
+
+# ---- Everything at -O0, kernels too: each lane's fused multiply-add stands alone then ----
+
+unit BUILD=build/O0 CFLAGS=-O0 KERNEL_FLAGS=-O0
+
+# ---- Other machines. Linked statically they need no libraries of their own ----
+
+unit CC=musl-gcc OPENMP=0
+unit CC=i686-linux-gnu-gcc OPENMP=0 LDFLAGS=-static # outside the promise of the same bits
+# Emulation is slow: hundreds of gradients by differences are left to the machine itself, and the limit of each test is
+# an hour.
+emulated="--timeout 3600 $(ls tests/test_*.c | grep -v test_gradcheck.c)"
+PARTS=$emulated RUN=qemu-aarch64 unit CC=aarch64-linux-gnu-gcc OPENMP=0 LDFLAGS=-static
+PARTS=$emulated RUN="qemu-s390x -cpu max" unit CC=s390x-linux-gnu-gcc OPENMP=0 LDFLAGS=-static # big-endian
+
+# ---- What AddressSanitizer cannot see: values never set, and the AVX2 kernels. There is no AVX-512 in valgrind ----
+
+memcheck()
+{
+    valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all "$@"
+}
+valgrind_step()
+{
+    memcheck "$(build_folder OPENMP=0)/$1" --data data/mnist --quiet --limit 16 --batch-size 16 --epochs 1 \
+        --validate 16 --save "$work/$1.valgrind"
+}
+for app in mnist_tiny mnist_cnn; do check "$app: a step under valgrind" valgrind_step $app; done
+# The pool is off there: a freed block of its size is not to be read.
+cat > "$work/freed.c" <<'END'
+#include "tensor/memory.h"
+int main(void)
+{
+    char *block = weft_alloc_zeroed(1, 100000);
+    weft_free(block);
+    return *(volatile char *)block;
+}
+END
+check "a program that reads freed memory builds" gcc -I. "$work/freed.c" "$(build_folder OPENMP=0)/libweft.a" -lm \
+    -o "$work/freed"
+caught() { memcheck "$work/freed" 2>&1 | grep "Invalid read"; }
+check "valgrind catches it" caught
