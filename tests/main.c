@@ -17,7 +17,7 @@ enum { TIMEOUT_SECONDS = 300, PATH_BYTES = 4096, PASSED = 0, FAILED = 1, SKIPPED
 static const char usage[] =
     "usage: unit [--no-fork] [--verbose] [--list] [--timeout SECONDS] [PART OF A NAME OR FILE]...\n"
     "  --no-fork   run all tests in this process, for debuggers and valgrind\n"
-    "  --verbose   a line with the time of each test\n"
+    "  --verbose   a line with the time of each test, and figures that some tell\n"
     "  --list      the names only\n"
     "  --timeout   of each test, 300 seconds if not given\n";
 
@@ -31,6 +31,7 @@ const char *__asan_default_options(void)
 static Test *first_test, **last_test = &first_test;
 static const Test *running;
 static int outcome;
+static bool verbose;
 static char folder[PATH_BYTES / 2];
 
 void test_register(Test *test)
@@ -111,6 +112,18 @@ void test_skip(const char *why)
     if (outcome != PASSED) return;
     outcome = SKIPPED;
     printf("SKIP %s: %s\n", running->name, why);
+    fflush(stdout);
+}
+
+void test_note(const char *format, ...)
+{
+    if (!verbose) return;
+    printf("           %s: ", running->name);
+    va_list arguments;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\n");
     fflush(stdout);
 }
 
@@ -224,7 +237,7 @@ static double seconds_now(void)
 }
 
 typedef struct Options {
-    bool no_fork, verbose, list;
+    bool no_fork, list;
     unsigned timeout;
 } Options;
 
@@ -234,7 +247,7 @@ static int parse(int argc, char **argv, Options *options)
     int parts = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--no-fork") == 0) options->no_fork = true;
-        else if (strcmp(argv[i], "--verbose") == 0) options->verbose = true;
+        else if (strcmp(argv[i], "--verbose") == 0) verbose = true;
         else if (strcmp(argv[i], "--list") == 0) options->list = true;
         else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc) options->timeout = (unsigned)atoi(argv[++i]);
         else if (argv[i][0] == '-') return -1;
@@ -266,7 +279,7 @@ int main(int argc, char **argv)
         }
         double start = seconds_now();
         int result = options.no_fork ? run_here(test) : run_forked(test, options.timeout);
-        if (options.verbose) printf("%7.3f s  %s: %s\n", seconds_now() - start, test->file, test->name);
+        if (verbose) printf("%7.3f s  %s: %s\n", seconds_now() - start, test->file, test->name);
         *(result == PASSED ? &passed : result == FAILED ? &failed : &skipped) += 1;
     }
     remove_folder(folder);

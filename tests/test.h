@@ -79,6 +79,8 @@ typedef struct Test {
 /* The tables of kernels that promise the same bits as the one in use, NULL-terminated: all that multiply and add in
  * one rounding or, where WEFT_ISA asks for one that does not, that one alone. Use them with weft_kernels_use. */
 const Kernels *const *test_kernels(void);
+/* Says a figure of the running test, where --verbose asks for it. */
+__attribute__((format(printf, 1, 2))) void test_note(const char *format, ...);
 /* Whether a check of the running test has failed: for callers of helpers that check. */
 bool test_failed(void);
 /* The path of a file in a folder of this test's own, which is removed afterwards. Valid until the next call. */

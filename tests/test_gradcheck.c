@@ -189,10 +189,11 @@ static Tensor *run_check(Tensor *const *inputs, void *context)
     return case_run(&check->row, converted);
 }
 
-/* Every subset of the inputs in lanes. */
-static bool check_layouts(const char *text, int64_t n)
+/* Every subset of the inputs in lanes. Keeps the worst error. */
+static bool check_layouts(const char *text, int64_t n, double *worst)
 {
     Check check;
+    double error;
     if (!case_parse(&check.row, text, n)) return weft_fail("the row is malformed");
     Tensor *inputs[CASE_INPUTS];
     for (int i = 0; i < check.row.input_count; i++) inputs[i] = case_input(&check.row, i);
@@ -200,8 +201,9 @@ static bool check_layouts(const char *text, int64_t n)
     check.lanes = mask;
     do {
         if (!gradcheck(run_check, &check, inputs, check.row.input_count, .elements = CHECKED_ELEMENTS,
-                       .tolerance = tolerance))
+                       .tolerance = tolerance, .worst = &error))
             return false;
+        *worst = fmax(*worst, error);
         check.lanes = (check.lanes - 1) & mask;
     } while (check.lanes != mask);
     return true;
@@ -210,12 +212,14 @@ static bool check_layouts(const char *text, int64_t n)
 static void run_row(void)
 {
     const char *text = rows[test_index()];
+    double worst = 0;
     CHECK(weft_set_threads(1)); /* thousands of small forward passes: threads would only wait for each other */
     for (int b = 0; b < (case_has_batch(text) ? BATCH_COUNT : 1); b++) {
         Scope scope = scope_open();
-        CHECK(check_layouts(text, batches[b]));
+        CHECK(check_layouts(text, batches[b], &worst));
         scope_close(scope);
     }
+    test_note("worst error %.2g", worst);
 }
 
 __attribute__((constructor)) static void register_rows(void)
