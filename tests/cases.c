@@ -105,7 +105,7 @@ static Tensor *run_conv2d(const Case *c, Tensor *const *in)
 {
     return op_conv2d(in[0], in[1], in[2], .stride = whole(c, "stride"), .padding = whole(c, "padding"),
                      .dilation = whole(c, "dilation"), .groups = whole(c, "groups"), .relu = whole(c, "relu") != 0,
-                     .statistics = whole(c, "statistics") != 0);
+                     .statistics = whole(c, "statistics") != 0, .max_pool = whole(c, "max_pool"));
 }
 
 static Tensor *run_max_pool2d(const Case *c, Tensor *const *in)

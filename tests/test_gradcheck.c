@@ -124,6 +124,9 @@ static const char *const rows[] = {
     "conv2d padding=1 relu=1 : 17x36x3x4 32x36x3x3 none",
     "conv2d padding=2 : 17x32x2x5 32x32x3x3 none",
     "conv2d padding=2 relu=1 : 2x32x3x5 32x32x3x3 32",
+    "conv2d max_pool=2 : 17x32x6x6 32x32x3x3 32",
+    "conv2d max_pool=2 padding=1 relu=1 : 2x36x5x7 32x36x3x3 none",
+    "conv2d max_pool=3 relu=1 : Nx2x8x7 3x2x3x3 3",
 
     "max_pool2d kernel=2 : Nx2x6x4",
     "max_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
