@@ -221,7 +221,7 @@ test: $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
 .PHONY: some-tests mutate
-some-tests: all unit parity $(BUILD)/tests/digits ## run some: make some-tests TESTS="tests/test_apps.sh 'build/tests/unit conv'"
+some-tests: all unit parity $(BUILD)/tests/digits ## run some: TESTS="tests/test_apps.sh 'build/tests/unit conv'"
 	@tests/run.sh $(TESTS)
 
 mutate: ## make mistakes in a copy of the tree, one at a time: does make test notice each? An hour
