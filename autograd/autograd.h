@@ -3,7 +3,7 @@
  * An op that is given a tensor that requires a gradient records a node: what it was, its inputs, what it saved.
  * backward(loss) walks the nodes in reverse order of creation and leaves d loss / d t in tensor_grad(t) of every
  * tensor that asked for it. Everything an op needs, inside the library or in a user's own file, is declared here:
- * autograd/ops/ shows it at work, README "Your own op" step by step. */
+ * autograd/ops/ shows it at work, the README's tutorial step by step. */
 #ifndef WEFT_AUTOGRAD_H
 #define WEFT_AUTOGRAD_H
 

@@ -57,6 +57,13 @@ uses() { LD_LIBRARY_PATH=$prefix/lib ldd "$1" | grep -q "lib$2.so.${version%.*} 
 check "an op of one's own, shared" build "$CC -std=c11" tests/out_of_tree/own_op.c "$work/own_op" $name
 check "it uses the soname" uses "$work/own_op" $name
 check "it runs" run "$work/own_op"
+# The tutorial's model: the README says what its program shows.
+if [ -f README.md ]; then
+    awk -v folder="$work" -f tests/tutorial.awk README.md > "$work/files"
+    check "the tutorial's model builds" build "$CC" "$work/model.c" "$work/model" $name
+    shown() { run "$work/model" | diff <(sed 1d "$(grep -lx '\$ ./model' "$work"/*.text)") -; }
+    check "it shows what the README says" shown
+fi
 static() { local compiler=$1; shift; build "$compiler -static" "$@"; }
 echo 'int main(void) { return 0; }' > "$work/empty.c"
 if "$CC" -static -fopenmp "$work/empty.c" -o "$work/empty" 2> "$work/err"; then
