@@ -16,6 +16,7 @@ enum {
     ALIGNMENT = 64,
     POOLED_MINIMUM = 4096,
     HUGE_PAGE = 1 << 21,
+    HUGE_FROM = HUGE_PAGE / 2, /* smaller blocks would waste most of one */
     CLASSES_PER_DOUBLING = 8,
     CLASS_COUNT = 64 * CLASSES_PER_DOUBLING,
 };
@@ -59,7 +60,7 @@ static bool pool_is_on(void)
  * neighbouring elements of a map are a cache line apart. */
 static Block *block_new(size_t size)
 {
-    size_t alignment = size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    size_t alignment = size >= HUGE_FROM ? HUGE_PAGE : ALIGNMENT;
     size_t total = (ALIGNMENT + size + alignment - 1) / alignment * alignment;
     Block *block = aligned_alloc(alignment, total);
     if (!block) {

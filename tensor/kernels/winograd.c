@@ -48,10 +48,10 @@ static void gather_weights(const Pack *p, int64_t side, int64_t across, Real *g)
     }
 }
 
-/* Packs in a block of at most COLUMNS of the channels that are left. */
+/* Packs in a block of at most WINOGRAD_SIDE of the channels that are left. */
 VINLINE int64_t packs_of(int64_t channels)
 {
-    return (conv_smaller(channels, COLUMNS) + PACK - 1) / PACK;
+    return (conv_smaller(channels, WINOGRAD_SIDE) + PACK - 1) / PACK;
 }
 
 static void pack_range(int64_t begin, int64_t end, int thread, void *context)
@@ -61,7 +61,7 @@ static void pack_range(int64_t begin, int64_t end, int thread, void *context)
     int64_t count = p->transposed ? p->out_channels : p->in_channels;
     for (int64_t pack = begin; pack < end; pack++) {
         const int64_t side = p->transposed ? p->in_channels : p->out_channels;
-        const int64_t first = pack * PACK / COLUMNS * COLUMNS, packs = packs_of(side - first);
+        const int64_t first = pack * PACK / WINOGRAD_SIDE * WINOGRAD_SIDE, packs = packs_of(side - first);
         Real *u = p->packed + (first * FREQUENCIES + (pack * PACK - first)) * count;
         for (int64_t across = 0; across < count; across += WEFT_LANES / PACK) {
             Real gathered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
@@ -127,7 +127,7 @@ __attribute__((noinline)) static void product(int64_t count, const Real *u, cons
     }
 }
 
-/* All frequencies' products for up to COLUMNS channels, from the transformed windows of `count` channels. A frequency's
+/* All frequencies' products for up to WINOGRAD_SIDE channels, from the transformed windows of `count` channels. A frequency's
  * windows stay in the first-level cache while all channels use them. */
 static void products_of(const Real *packed, int64_t count, int64_t channels, const Real *windows, int64_t stride,
                         int64_t tiles, Real *products)
@@ -135,7 +135,7 @@ static void products_of(const Real *packed, int64_t count, int64_t channels, con
     for (int f = 0; f < FREQUENCIES; f++) {
         for (int64_t c = 0; c < channels; c += PACK)
             product(count, packed + (f * packs_of(channels) * PACK + c) * count, at(windows, f * stride, 0), tiles,
-                    at(products, f * winograd_stride(COLUMNS, tiles) + c * tiles, 0));
+                    at(products, f * winograd_stride(WINOGRAD_SIDE, tiles) + c * tiles, 0));
     }
 }
 
@@ -244,14 +244,14 @@ static void forward_range(int64_t begin, int64_t end, int thread, void *context)
         for (int64_t c = 0; c < shape->in_channels; c++)
             transform_windows(shape, at(f->in, (group * shape->in_channels + c) * in_plane, 0), first, tiles,
                               at(windows, c * tiles, 0), stride);
-        for (int64_t o = 0; o < shape->out_channels; o += COLUMNS) {
-            int64_t channels = shape->out_channels - o < COLUMNS ? shape->out_channels - o : COLUMNS;
+        for (int64_t o = 0; o < shape->out_channels; o += WINOGRAD_SIDE) {
+            int64_t channels = shape->out_channels - o < WINOGRAD_SIDE ? shape->out_channels - o : WINOGRAD_SIDE;
             products_of(f->packed + o * FREQUENCIES * shape->in_channels, shape->in_channels, channels, windows, stride,
                         tiles, products);
             for (int64_t c = 0; c < channels; c++)
                 (f->out->pool ? finish_pooled : finish_plain)(f, group * shape->out_channels + o + c,
                                                               at(products, c * tiles, 0),
-                                                              winograd_stride(COLUMNS, tiles), first, tiles);
+                                                              winograd_stride(WINOGRAD_SIDE, tiles), first, tiles);
         }
     }
 }
@@ -358,13 +358,13 @@ static void input_grad_range(int64_t begin, int64_t end, int thread, void *conte
             Real *products = at(grads, FREQUENCIES * stride, 0);
             for (int64_t o = 0; o < shape->out_channels; o++)
                 transform_out_grad(g, group * shape->out_channels + o, first, tiles, at(grads, o * tiles, 0), stride);
-            for (int64_t c = 0; c < shape->in_channels; c += COLUMNS) {
-                int64_t channels = shape->in_channels - c < COLUMNS ? shape->in_channels - c : COLUMNS;
+            for (int64_t c = 0; c < shape->in_channels; c += WINOGRAD_SIDE) {
+                int64_t channels = shape->in_channels - c < WINOGRAD_SIDE ? shape->in_channels - c : WINOGRAD_SIDE;
                 products_of(g->packed + c * FREQUENCIES * shape->out_channels, shape->out_channels, channels, grads,
                             stride, tiles, products);
                 for (int64_t i = 0; i < channels; i++)
                     finish_input_grad(g, group * shape->in_channels + c + i, at(products, i * tiles, 0),
-                                      winograd_stride(COLUMNS, tiles), first, tiles);
+                                      winograd_stride(WINOGRAD_SIDE, tiles), first, tiles);
             }
         }
     }

@@ -24,9 +24,11 @@ enum {
     WINOGRAD_FREQUENCIES = 36,
     WINOGRAD_PACK = 8,         /* channels side by side in packed weights */
     WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this */
-    WINOGRAD_COLUMNS = 64,     /* channels whose products are computed together, a multiple of 16 */
-    WINOGRAD_ROWS = 32,        /* input channels whose part of dU is computed together */
-    WINOGRAD_BYTES = 1200 * 1024, /* of transformed tiles that are worked on together: half of a second-level cache */
+    WINOGRAD_SIDE = 32,        /* channels whose products are computed together, a multiple of 8 */
+    WINOGRAD_ROWS = 32,        /* the same of dU: input channels, */
+    WINOGRAD_COLUMNS = 64,     /* and output channels, a multiple of 16 */
+    WINOGRAD_BYTES = 896 * 1024, /* of transformed tiles and products that are worked on together: they are to stay in
+                                  * the second-level cache beside what streams through it */
 };
 
 /* Max-pooling with a window of 2 after the convolution, which a tile holds four of. */
@@ -57,7 +59,7 @@ typedef struct WinogradInputGrad {
 } WinogradInputGrad;
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
-    /* U: blocks of 64 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for   \
+    /* U: blocks of 32 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for   \
      * the input's gradient, O and C change places */                                                                  \
     K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
     K(winograd, (const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape))   \
@@ -100,7 +102,7 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
 static inline int64_t winograd_block(const ConvShape *shape, int64_t channels)
 {
     const int64_t all = winograd_tiles(shape);
-    const int64_t tile = channels * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t tile = (channels + WINOGRAD_SIDE) * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
     const int64_t blocks = conv_smaller(conv_divide_up(all * tile, WINOGRAD_BYTES), all);
     return conv_divide_up(all, blocks);
 }
@@ -118,7 +120,7 @@ static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input
     int64_t channels = input_grad ? shape->out_channels : shape->in_channels;
     int64_t tiles = winograd_block(shape, channels);
     return WINOGRAD_FREQUENCIES * WEFT_LANES *
-           (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_COLUMNS, tiles));
+           (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_SIDE, tiles));
 }
 
 /* ---- The gradient of the weights ---- */
