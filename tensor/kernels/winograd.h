@@ -125,17 +125,19 @@ static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input
 
 /* ---- The gradient of the weights ---- */
 
-/* dU sums over each of so many contiguous parts of the batch, as equal as may be, then over the parts. */
-static inline int64_t winograd_parts(const ConvShape *shape)
-{
-    enum { PARTS = 4 };
-    return shape->groups < PARTS ? shape->groups : PARTS;
-}
-
 /* Output channels, filled up to whole vectors. */
 static inline int64_t winograd_columns(const ConvShape *shape)
 {
     return (shape->out_channels + WEFT_LANES - 1) / WEFT_LANES * WEFT_LANES;
+}
+
+/* dU sums over each of so many contiguous parts of the batch, as equal as may be, then over the parts: so many that
+ * there is work for a few threads, as each part of the batch and each block of output channels is an item. */
+static inline int64_t winograd_parts(const ConvShape *shape)
+{
+    enum { ITEMS = 4 };
+    const int64_t blocks = conv_divide_up(winograd_columns(shape), WINOGRAD_COLUMNS);
+    return conv_smaller(shape->groups, conv_divide_up(ITEMS, blocks));
 }
 
 /* Input channels whose products are computed together. */

@@ -63,6 +63,8 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     }
     for (int64_t i = 0; i < samples; i++) {
         V x[OUTER_WIDTH];
+        /* The next tile's sums, which may be farther away than the second-level cache. */
+        if (i < height * width) __builtin_prefetch(sums + height * columns + i * VWIDTH, 1);
 #pragma GCC unroll 8
         for (int o = 0; o < width; o++) x[o] = vload(grads + i * columns + o * VWIDTH);
 #pragma GCC unroll 8
