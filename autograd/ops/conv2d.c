@@ -38,30 +38,25 @@ static bool uses_winograd(const ConvShape *s)
 
 /* ---- Packed weights ---- */
 
-/* What the packings, as they are and transposed, are called among what is derived from the weights. */
-static const char packings[2];
+/* What the packings are called among what is derived from the weights: as they are, transposed, and Winograd's. */
+static const char packings[3];
+enum { WINOGRAD_PACKING = 2 };
 
-/* A storage may be seen as weights of several shapes: what else, but its values, packed weights depend on. */
-typedef struct PackedFor {
-    int64_t in_channels, out_channels, sections, height, width, winograd;
-} PackedFor;
-/* It comes first, in room that keeps the weights aligned. */
+/* The number of sections comes first, since the packing depends on it; in room that keeps the weights aligned. */
 enum { HEADER = WEFT_LANES };
 
 /* The weights as the kernels want them, packed once as long as they are not written. NULL when memory is short. */
 static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool transposed)
 {
-    const PackedFor packed_for = {s->in_channels, s->out_channels, s->sections, s->height.kernel, s->width.kernel,
-                                  uses_winograd(s)};
-    const char *kind = &packings[transposed];
+    const bool winograd = uses_winograd(s);
+    const char *kind = &packings[winograd ? WINOGRAD_PACKING : transposed];
     Real *derived = layout_derived(weight, kind);
-    if (derived && memcmp(derived, &packed_for, sizeof packed_for) == 0) return derived + HEADER;
-    const bool winograd = packed_for.winograd;
-    derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s, transposed)
+    if (derived && memcmp(derived, &s->sections, sizeof s->sections) == 0) return derived + HEADER;
+    derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s)
                                                              : conv_packed_count(s, transposed)));
     if (!derived) return NULL;
-    memcpy(derived, &packed_for, sizeof packed_for);
-    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s, transposed);
+    memcpy(derived, &s->sections, sizeof s->sections);
+    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s);
     else weft_kernels()->conv2d_pack(derived + HEADER, weight->storage->data, s, transposed);
     return derived + HEADER;
 }
