@@ -38,9 +38,8 @@ static bool uses_winograd(const ConvShape *s)
 
 /* ---- Packed weights ---- */
 
-/* What the packings are called among what is derived from the weights: as they are, transposed, and Winograd's. */
-static const char packings[3];
-enum { WINOGRAD_PACKING = 2 };
+/* What the packings of each algorithm, as they are and transposed, are called among what is derived from the weights. */
+static const char packings[2][2];
 
 /* The number of sections comes first, since the packing depends on it; in room that keeps the weights aligned. */
 enum { HEADER = WEFT_LANES };
@@ -49,14 +48,14 @@ enum { HEADER = WEFT_LANES };
 static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool transposed)
 {
     const bool winograd = uses_winograd(s);
-    const char *kind = &packings[winograd ? WINOGRAD_PACKING : transposed];
+    const char *kind = &packings[winograd][transposed];
     Real *derived = layout_derived(weight, kind);
     if (derived && memcmp(derived, &s->sections, sizeof s->sections) == 0) return derived + HEADER;
-    derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s)
+    derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s, transposed)
                                                              : conv_packed_count(s, transposed)));
     if (!derived) return NULL;
     memcpy(derived, &s->sections, sizeof s->sections);
-    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s);
+    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s, transposed);
     else weft_kernels()->conv2d_pack(derived + HEADER, weight->storage->data, s, transposed);
     return derived + HEADER;
 }

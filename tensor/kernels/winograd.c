@@ -32,131 +32,110 @@ VINLINE int64_t next_width(int64_t left)
 typedef struct Pack {
     Real *packed;
     const Real *weight;
-    int64_t out_channels, in_channels, pack; /* pack: values in one */
+    int64_t out_channels, in_channels;
+    bool transposed;
 } Pack;
 
-/* Gathers the weights of 8 output channels, from o on, by 2 input channels, from c on: zero beyond the last. */
-static void gather_weights(const Pack *p, int64_t o, int64_t c, Real *g)
+/* Gathers the weights of 2 channels across, from `across` on, by 8 to a side, from `side` on: zero beyond the last. */
+static void gather_weights(const Pack *p, int64_t side, int64_t across, Real *g)
 {
     for (int lane = 0; lane < WEFT_LANES; lane++) {
-        const bool real = o + lane % PACK < p->out_channels && c + lane / PACK < p->in_channels;
-        const Real *weight = p->weight + ((o + lane % PACK) * p->in_channels + c + lane / PACK) * TAPS;
+        int64_t s = side + lane % PACK, a = across + lane / PACK;
+        int64_t o = p->transposed ? a : s, c = p->transposed ? s : a;
+        bool real = o < p->out_channels && c < p->in_channels;
+        const Real *weight = p->weight + (o * p->in_channels + c) * TAPS;
         for (int tap = 0; tap < TAPS; tap++) g[tap * WEFT_LANES + lane] = real ? weight[tap] : 0;
     }
 }
 
-/* Items are packs of output channels. */
+/* Packs in a block of at most WINOGRAD_SIDE of the channels that are left. */
+VINLINE int64_t packs_of(int64_t channels)
+{
+    return (conv_smaller(channels, WINOGRAD_SIDE) + PACK - 1) / PACK;
+}
+
 static void pack_range(int64_t begin, int64_t end, int thread, void *context)
 {
     (void)thread;
     const Pack *p = context;
-    const int64_t packs = conv_divide_up(p->out_channels, PACK);
+    int64_t count = p->transposed ? p->out_channels : p->in_channels;
     for (int64_t pack = begin; pack < end; pack++) {
-        for (int64_t c = 0; c < p->in_channels; c += WEFT_LANES / PACK) {
+        const int64_t side = p->transposed ? p->in_channels : p->out_channels;
+        const int64_t first = pack * PACK / WINOGRAD_SIDE * WINOGRAD_SIDE, packs = packs_of(side - first);
+        Real *u = p->packed + (first * FREQUENCIES + (pack * PACK - first)) * count;
+        for (int64_t across = 0; across < count; across += WEFT_LANES / PACK) {
             Real gathered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
-            gather_weights(p, pack * PACK, c, gathered);
+            gather_weights(p, pack * PACK, across, gathered);
             for (int part = 0; part < VPARTS; part++) {
                 V g[TAPS], transformed[FREQUENCIES];
                 for (int tap = 0; tap < TAPS; tap++) g[tap] = vload(at(gathered, tap, part));
                 transform(weight_line, KERNEL_SIDE, WINDOW, g, transformed);
-                for (int f = 0; f < FREQUENCIES; f++) {
-                    Real *u = p->packed + (f * packs + pack) * p->pack + c * PACK;
-                    vstore(u + part * VWIDTH, transformed[f]);
-                }
+                for (int f = 0; f < FREQUENCIES; f++)
+                    vstore(u + (f * packs * count + across) * PACK + part * VWIDTH, transformed[f]);
             }
         }
     }
 }
 
-void KERNEL(winograd_pack)(Real *packed, const Real *weight, const ConvShape *shape)
+void KERNEL(winograd_pack)(Real *packed, const Real *weight, const ConvShape *shape, bool transposed)
 {
-    parallel_for(conv_divide_up(shape->out_channels, PACK), 1, pack_range,
-                 &(Pack){packed, weight, shape->out_channels, shape->in_channels, winograd_pack_count(shape)});
+    int64_t side = transposed ? shape->in_channels : shape->out_channels;
+    parallel_for((side + PACK - 1) / PACK, 1, pack_range,
+                 &(Pack){packed, weight, shape->out_channels, shape->in_channels, transposed});
 }
 
-/* ---- Products over channels ---- */
+/* ---- Products over channels: result[c][t] = sum over k of u[k][c] v[k][t], c in a pack of 8 ---- */
 
-/* What products sum over: `count` output channels, for the gradient of the input, or input channels. */
-typedef struct Product {
-    int64_t count, tiles;
-    int64_t pack; /* winograd_pack_count */
-    bool transposed;
-} Product;
-
-/* result[c][t] = sum over k of u[k][c] v[k][t]: the register tile. */
-VINLINE void product_tile(int height, int width, const Product *p, const Real *u, const Real *v, Real *result,
-                          const bool transposed)
+VINLINE void product_tile(int height, int width, int64_t count, const Real *u, const Real *v, int64_t tiles,
+                          Real *result)
 {
-    const int64_t tiles = p->tiles, pack = p->pack;
     for (int part = 0; part < VPARTS; part++) {
         V sum[HEIGHT][WIDTH];
-#pragma GCC unroll 8
         for (int c = 0; c < height; c++) {
-#pragma GCC unroll 8
             for (int t = 0; t < width; t++) sum[c][t] = vset(0);
         }
-        for (int64_t k = 0; k < p->count; k++) {
-            const Real *weights = transposed ? u + k / PACK * pack + k % PACK : u + k * PACK;
-            /* What the next 8 channels will want: the weights of a large layer come from beyond the caches. */
-            __builtin_prefetch(transposed ? weights + PACK * PACK + k % PACK * (PACK - 1) : weights + pack);
+        for (int64_t k = 0; k < count; k++) {
             V x[WIDTH];
+            __builtin_prefetch(u + (count + k) * PACK);
 #pragma GCC unroll 8
             for (int t = 0; t < width; t++) x[t] = vload(at(v, k * tiles + t, part));
 #pragma GCC unroll 8
             for (int c = 0; c < height; c++) {
-                V w = vset(weights[transposed ? c * PACK : c]);
+                V w = vset(u[k * PACK + c]);
 #pragma GCC unroll 8
                 for (int t = 0; t < width; t++) sum[c][t] = vfma(w, x[t], sum[c][t]);
             }
         }
-#pragma GCC unroll 8
         for (int c = 0; c < height; c++) {
-#pragma GCC unroll 8
             for (int t = 0; t < width; t++) vstore(at(result, c * tiles + t, part), sum[c][t]);
         }
     }
 }
 
-/* The products of 8 channels and all tiles. */
-VINLINE void product(const Product *p, const Real *u, const Real *v, Real *result, const bool transposed)
+__attribute__((noinline)) static void product(int64_t count, const Real *u, const Real *v, int64_t tiles, Real *result)
 {
     for (int c = 0; c < PACK; c += HEIGHT) {
-        const Real *weights = u + (transposed ? c * PACK : c);
         int64_t width;
-        for (int64_t t = 0; t < p->tiles; t += width) {
-            Real *to = at(result, c * p->tiles + t, 0);
+        for (int64_t t = 0; t < tiles; t += width) {
+            Real *to = at(result, c * tiles + t, 0);
             const Real *from = at(v, t, 0);
-            width = next_width(p->tiles - t);
-            if (width == 3) product_tile(HEIGHT, 3, p, weights, from, to, transposed);
-            else if (width == 2) product_tile(HEIGHT, 2, p, weights, from, to, transposed);
-            else product_tile(HEIGHT, 1, p, weights, from, to, transposed);
+            width = next_width(tiles - t);
+            if (width == 3) product_tile(HEIGHT, 3, count, u + c, from, tiles, to);
+            else if (width == 2) product_tile(HEIGHT, 2, count, u + c, from, tiles, to);
+            else product_tile(HEIGHT, 1, count, u + c, from, tiles, to);
         }
     }
 }
 
-__attribute__((noinline)) static void forward_product(const Product *p, const Real *u, const Real *v, Real *result)
+/* All frequencies' products for up to WINOGRAD_SIDE channels, from the transformed windows of `count` channels. A frequency's
+ * windows stay in the first-level cache while all channels use them. */
+static void products_of(const Real *packed, int64_t count, int64_t channels, const Real *windows, int64_t stride,
+                        int64_t tiles, Real *products)
 {
-    product(p, u, v, result, false);
-}
-
-__attribute__((noinline)) static void transposed_product(const Product *p, const Real *u, const Real *v, Real *result)
-{
-    product(p, u, v, result, true);
-}
-
-/* All frequencies' products for up to SIDE channels, from `first` on, with the transformed tiles of p->count channels.
- * A frequency's tiles stay in the first-level cache while all channels use them. */
-static void products_of(const Product *p, const ConvShape *shape, const Real *packed, int64_t first, int64_t channels,
-                        const Real *transformed, Real *products)
-{
-    const int64_t frequency = conv_divide_up(shape->out_channels, PACK) * p->pack;
     for (int f = 0; f < FREQUENCIES; f++) {
-        const Real *from = at(transformed, f * winograd_stride(p->count, p->tiles), 0);
-        Real *to = at(products, f * winograd_stride(SIDE, p->tiles), 0);
-        for (int64_t c = 0; c < channels; c += PACK) {
-            const Real *u = packed + f * frequency + (p->transposed ? (first + c) * PACK : (first + c) / PACK * p->pack);
-            (p->transposed ? transposed_product : forward_product)(p, u, from, at(to, c * p->tiles, 0));
-        }
+        for (int64_t c = 0; c < channels; c += PACK)
+            product(count, packed + (f * packs_of(channels) * PACK + c) * count, at(windows, f * stride, 0), tiles,
+                    at(products, f * winograd_stride(WINOGRAD_SIDE, tiles) + c * tiles, 0));
     }
 }
 
@@ -265,14 +244,14 @@ static void forward_range(int64_t begin, int64_t end, int thread, void *context)
         for (int64_t c = 0; c < shape->in_channels; c++)
             transform_windows(shape, at(f->in, (group * shape->in_channels + c) * in_plane, 0), first, tiles,
                               at(windows, c * tiles, 0), stride);
-        const Product p = {shape->in_channels, tiles, winograd_pack_count(shape), false};
-        for (int64_t o = 0; o < shape->out_channels; o += SIDE) {
-            int64_t channels = conv_smaller(shape->out_channels - o, SIDE);
-            products_of(&p, shape, f->packed, o, channels, windows, products);
+        for (int64_t o = 0; o < shape->out_channels; o += WINOGRAD_SIDE) {
+            int64_t channels = shape->out_channels - o < WINOGRAD_SIDE ? shape->out_channels - o : WINOGRAD_SIDE;
+            products_of(f->packed + o * FREQUENCIES * shape->in_channels, shape->in_channels, channels, windows, stride,
+                        tiles, products);
             for (int64_t c = 0; c < channels; c++)
                 (f->out->pool ? finish_pooled : finish_plain)(f, group * shape->out_channels + o + c,
-                                                              at(products, c * tiles, 0), winograd_stride(SIDE, tiles),
-                                                              first, tiles);
+                                                              at(products, c * tiles, 0),
+                                                              winograd_stride(WINOGRAD_SIDE, tiles), first, tiles);
         }
     }
 }
@@ -379,13 +358,13 @@ static void input_grad_range(int64_t begin, int64_t end, int thread, void *conte
             Real *products = at(grads, FREQUENCIES * stride, 0);
             for (int64_t o = 0; o < shape->out_channels; o++)
                 transform_out_grad(g, group * shape->out_channels + o, first, tiles, at(grads, o * tiles, 0), stride);
-            const Product p = {shape->out_channels, tiles, winograd_pack_count(shape), true};
-            for (int64_t c = 0; c < shape->in_channels; c += SIDE) {
-                int64_t channels = conv_smaller(shape->in_channels - c, SIDE);
-                products_of(&p, shape, g->packed, c, channels, grads, products);
+            for (int64_t c = 0; c < shape->in_channels; c += WINOGRAD_SIDE) {
+                int64_t channels = shape->in_channels - c < WINOGRAD_SIDE ? shape->in_channels - c : WINOGRAD_SIDE;
+                products_of(g->packed + c * FREQUENCIES * shape->out_channels, shape->out_channels, channels, grads,
+                            stride, tiles, products);
                 for (int64_t i = 0; i < channels; i++)
                     finish_input_grad(g, group * shape->in_channels + c + i, at(products, i * tiles, 0),
-                                      winograd_stride(SIDE, tiles), first, tiles);
+                                      winograd_stride(WINOGRAD_SIDE, tiles), first, tiles);
             }
         }
     }

@@ -59,8 +59,9 @@ typedef struct WinogradInputGrad {
 } WinogradInputGrad;
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
-    /* U: [36][ceil(O / 8)] packs of [C][8] (winograd_pack_count); both passes read it, as it is and transposed */     \
-    K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape))                                      \
+    /* U: blocks of 32 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for   \
+     * the input's gradient, O and C change places */                                                                  \
+    K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
     K(winograd, (const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape))   \
     K(winograd_input_grad, (const WinogradInputGrad *in_grad, const WinogradGrad *out_grad, const Real *packed,        \
                             Real *scratch, const ConvShape *shape))                                                    \
@@ -88,18 +89,12 @@ static inline int64_t winograd_tiles(const ConvShape *shape)
     return (shape->height.out + WINOGRAD_TILE - 1) / WINOGRAD_TILE * winograd_across(shape);
 }
 
-/* Values of a pack of one frequency's weights, [C][8], filled up to an odd number of lines: the gradient of the input
- * reads a few lines of each pack, which would meet in the same few cache sets otherwise. */
-static inline int64_t winograd_pack_count(const ConvShape *shape)
+/* Values of packed weights. */
+static inline int64_t winograd_packed_count(const ConvShape *shape, bool transposed)
 {
-    return (shape->in_channels * WINOGRAD_PACK / WEFT_LANES | 1) * WEFT_LANES;
-}
-
-/* Values of packed weights, with room for a pack that is read beyond the last channel, though nothing comes of it. */
-static inline int64_t winograd_packed_count(const ConvShape *shape)
-{
-    return WINOGRAD_FREQUENCIES * conv_divide_up(shape->out_channels, WINOGRAD_PACK) * winograd_pack_count(shape) +
-           WINOGRAD_PACK * WINOGRAD_PACK;
+    int64_t side = transposed ? shape->in_channels : shape->out_channels;
+    int64_t across = transposed ? shape->out_channels : shape->in_channels;
+    return (side + WINOGRAD_PACK - 1) / WINOGRAD_PACK * WINOGRAD_PACK * WINOGRAD_FREQUENCIES * across;
 }
 
 /* Tiles that are worked on together: about as many as keep what all channels' windows become in the second-level cache,
