@@ -110,7 +110,7 @@ static bool add_weight_grad(const Node *node, const Tensor *out_grad, const Conv
     const Real *in = node_input(node, INPUT)->storage->data;
     const WinogradGrad grad = winograd_grad(node, out_grad);
     Real *scratch = weft_alloc(winograd ? winograd_weight_scratch(shape, weft_threads())
-                                        : conv_chunks(shape) * tensor_count(weight_grad), sizeof *scratch);
+                                        : conv_weight_scratch(shape, weft_threads()), sizeof *scratch);
     if (!scratch) return false;
     if (winograd) weft_kernels()->winograd_weight_grad(weight_grad->storage->data, in, &grad, scratch, shape);
     else weft_kernels()->conv2d_weight_grad(weight_grad->storage->data, in, grad.values, scratch, shape);

@@ -5,6 +5,7 @@
  * time, the two load ports half of it, and there are enough chains to hide a multiply-add's latency. Nothing is checked
  * in the loop over taps: outputs are cut into rectangles that use the same taps, the border's being one output wide
  * and run along instead of across. */
+#include "tensor/kernels/conv_axis.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/statistics.h"
 #include "tensor/kernels/vector.h"
@@ -20,14 +21,6 @@ static const int64_t ITEMS_PER_THREAD = 4;
 /* Vector multiply-adds that are worth starting a thread for. */
 static const int64_t THREAD_WORK = 1 << 14;
 
-/* One dimension of a correlation. Output q, stored at out_first + q out_step, sums over the taps t that are inside the
- * input at first + q in_step + t tap_step, times weight number weight_first + t weight_step. */
-typedef struct Axis {
-    int64_t in, in_step, first;
-    int64_t out, out_step, out_first, out_size;
-    int64_t taps, tap_step, weights, weight_step, weight_first;
-} Axis;
-
 typedef struct Correlation {
     Axis y, x;
     int64_t groups, sections;
@@ -39,11 +32,6 @@ typedef struct Correlation {
     GroupStatistics *statistics; /* NULL unless wanted and blocks are whole maps */
     int64_t samples;
 } Correlation;
-
-/* Neighbouring outputs along one axis that use the same taps. */
-typedef struct Span {
-    int64_t begin, end, tap_begin, tap_end;
-} Span;
 
 /* The channels of one map that an item of work computes. */
 typedef struct Slice {
@@ -142,27 +130,6 @@ typedef void Tile(const Patch *patch, const Real *in, const Real *weights, const
 TILES(TILE_FUNCTION)
 #define TILE_ENTRY(c, n) [c][n] = {tile_##c##_##n, tile3_##c##_##n},
 static Tile *const tile_table[CONV_PACK + 1][MOST_OUTPUTS + 1][2] = {TILES(TILE_ENTRY)};
-
-/* The outputs from `begin` on, below `limit`, that use the same taps: all that use every tap, or else one alone. */
-static Span span_from(const Axis *axis, int64_t begin, int64_t limit)
-{
-    const int64_t reach = (axis->taps - 1) * axis->tap_step;
-    const int64_t first = axis->first + begin * axis->in_step;
-    if (first >= 0 && first + reach < axis->in) {
-        const int64_t inside = (axis->in - 1 - reach - axis->first) / axis->in_step + 1;
-        return (Span){begin, conv_smaller(inside, limit), 0, axis->taps};
-    }
-    const int64_t before = first < 0 ? conv_divide_up(-first, axis->tap_step) : 0;
-    const int64_t upto = first < axis->in ? (axis->in - 1 - first) / axis->tap_step + 1 : 0;
-    const int64_t tap_begin = conv_smaller(before, axis->taps), tap_end = conv_smaller(upto, axis->taps);
-    return (Span){begin, begin + 1, tap_begin, tap_end > tap_begin ? tap_end : tap_begin};
-}
-
-/* Where the span's first tap of its first output is. */
-static int64_t input_position(const Axis *axis, Span span)
-{
-    return axis->first + span.begin * axis->in_step + span.tap_begin * axis->tap_step;
-}
 
 static int64_t weight_position(const Axis *axis, Span span)
 {
@@ -293,13 +260,6 @@ static void correlate(Correlation *c)
         const BatchNormShape maps = {c->samples, c->sections * c->out_channels, c->y.out * c->x.out};
         KERNEL(batch_norm_statistics)(statistics, c->out, &maps);
     }
-}
-
-static Axis forward_axis(const ConvAxis *axis, const ConvShape *shape)
-{
-    return (Axis){.in = axis->in, .in_step = shape->stride, .first = -shape->padding,
-                  .out = axis->out, .out_step = 1, .out_size = axis->out,
-                  .taps = axis->kernel, .tap_step = shape->dilation, .weights = axis->kernel, .weight_step = 1};
 }
 
 void KERNEL(conv2d)(Real *out, const Real *in, const Real *packed, const Real *bias, bool relu,

@@ -27,9 +27,8 @@ typedef struct ConvShape {
  * The transposed packing swaps the channels and reverses the taps, as the gradient of the input wants them. */
 enum { CONV_PACK = 8 };
 
-/* The gradient of the weight is defined as a sum over chunks of so many groups: in a chunk each lane sums over
- * group, y and x in order, then the lanes are folded as a tree; the sums of the chunks are added in order. */
-enum { CONV_CHUNK = 4 };
+/* How many sums, of 16 lanes each, a thread keeps while it walks the maps of a chunk. */
+enum { CONV_KEPT = 4096 };
 
 #define CONV_KERNELS(K)                                                                                                \
     K(conv2d_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                       \
@@ -40,9 +39,9 @@ enum { CONV_CHUNK = 4 };
                GroupStatistics *statistics, const ConvShape *shape))                                                   \
     /* in_grad from out_grad; the weights are packed transposed */                                                     \
     K(conv2d_input_grad, (Real * in_grad, const Real *out_grad, const Real *packed, const ConvShape *shape))           \
-    /* weight_grad from the input and out_grad; `partial` has room for one weight_grad a chunk */                      \
+    /* weight_grad from the input and out_grad; `scratch` is of conv_weight_scratch values */                          \
     K(conv2d_weight_grad,                                                                                              \
-      (Real * weight_grad, const Real *in, const Real *out_grad, Real *partial, const ConvShape *shape))
+      (Real * weight_grad, const Real *in, const Real *out_grad, Real *scratch, const ConvShape *shape))
 
 static inline int64_t conv_smaller(int64_t a, int64_t b)
 {
@@ -54,10 +53,39 @@ static inline int64_t conv_divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Chunks of the batch: how many times the gradient's size `partial` must be. */
+/* The gradient of the weight is defined as a sum over chunks of so many groups. In a chunk the outputs are cut into
+ * rectangles that use the same taps (the middle, and single rows and columns where some taps are outside of the input),
+ * taken row by row; each lane sums over rectangle, group, y and x in order, then the lanes are folded as a tree; the
+ * sums of the chunks are added in order. A chunk is so few groups that the L2 cache of most machines holds their maps,
+ * but not so few that folding would be half of the work. */
+static inline int64_t conv_chunk(const ConvShape *shape)
+{
+    enum { MOST_GROUPS = 4, MOST_VALUES = 5 << 16, FEWEST_OUTPUTS = 128 };
+    const int64_t outputs = shape->height.out * shape->width.out;
+    const int64_t values = (shape->in_channels * shape->height.in * shape->width.in + shape->out_channels * outputs) *
+                           WEFT_LANES;
+    int64_t groups = MOST_GROUPS;
+    while (groups > 1 && groups * values > MOST_VALUES && groups / 2 * outputs >= FEWEST_OUTPUTS)
+        groups /= 2;
+    return groups;
+}
+
 static inline int64_t conv_chunks(const ConvShape *shape)
 {
-    return conv_divide_up(shape->groups, CONV_CHUNK);
+    return conv_divide_up(shape->groups, conv_chunk(shape));
+}
+
+/* Values that hold the sums of one chunk. */
+static inline int64_t conv_chunk_sums(const ConvShape *shape)
+{
+    const int64_t count = shape->out_channels * (shape->in_channels / shape->sections) * shape->height.kernel *
+                          shape->width.kernel;
+    return conv_divide_up(count, WEFT_LANES) * WEFT_LANES;
+}
+
+static inline int64_t conv_weight_scratch(const ConvShape *shape, int64_t threads)
+{
+    return threads * CONV_KEPT * WEFT_LANES + conv_chunks(shape) * conv_chunk_sums(shape);
 }
 
 /* Values of packed weights, transposed or not. */
