@@ -185,7 +185,8 @@ typedef void Tile(const Window *window, const Real *grads, Real *kept);
         tile(c, rows, columns, true, window, grads, kept);                                                             \
     }
 TILES(TILE_FUNCTION)
-#define TILE_ENTRY(c, rows, columns) [c][rows][columns] = {tile_##c##_##rows##_##columns, near_##c##_##rows##_##columns},
+#define TILE_ENTRY(c, rows, columns) [c][rows][columns] = {tile_##c##_##rows##_##columns,                              \
+                                                         near_##c##_##rows##_##columns},
 static Tile *const tile_table[MOST_CHANNELS + 1][MOST_ROWS + 1][MOST_COLUMNS + 1][2] = {TILES(TILE_ENTRY)};
 
 typedef struct Range {
