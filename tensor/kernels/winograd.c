@@ -5,8 +5,6 @@
  * direct convolution does, but there are a quarter as many. What is left is moving data: windows are transformed once
  * for all output channels, a block of tiles at a time that stays in the second-level cache, and products are
  * transformed back while they are there. */
-#include <string.h>
-
 #include "tensor/kernels/relu_grad.h"
 #include "tensor/kernels/winograd_transform.h"
 #include "tensor/parallel.h"
@@ -297,48 +295,60 @@ __attribute__((noinline)) static void transform_out_grad(const InputGrad *g, int
     }
 }
 
-VINLINE void add(Real *to, V value)
+/* Puts a window in its plane: added where it overlaps the windows above and beside it, which were there before, and
+ * written elsewhere. */
+VINLINE void put_window(Real *plane, const Square *s, int part, const V *d, const bool above, const bool beside)
 {
-    vstore(to, vload(to) + value);
+    enum { SHARED = WINDOW - TILE };
+#define PUT(i, j)                                                                                                      \
+    do {                                                                                                               \
+        Real *to = at(plane, (s->y + i) * s->width + s->x + j, part);                                                  \
+        const bool adds = (above && i < SHARED) || (beside && j < SHARED);                                             \
+        vstore(to, adds ? vload(to) + d[i * WINDOW + j] : d[i * WINDOW + j]);                                          \
+    } while (0)
+    if (!is_inside(s)) {
+        EACH_INSIDE(s, i, j) PUT(i, j);
+        return;
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < WINDOW; i++) {
+#pragma GCC unroll 6
+        for (int j = 0; j < WINDOW; j++) PUT(i, j);
+    }
+#undef PUT
 }
 
-/* Transforms the products of one input channel back and adds them to where their windows lie. */
+/* Transforms the products of one input channel back and adds them up where their windows lie. */
 __attribute__((noinline)) static void add_windows(const ConvShape *shape, const Real *products, int64_t stride,
                                                   int64_t first, int64_t tiles, Real *plane)
 {
     int64_t across = winograd_across(shape);
     Square s = {.height = shape->height.in, .width = shape->width.in, .side = WINDOW};
     for (int64_t tile = 0; tile < tiles; tile++) {
-        s.y = (first + tile) / across * TILE - shape->padding;
-        s.x = (first + tile) % across * TILE - shape->padding;
+        const int64_t row = (first + tile) / across, column = (first + tile) % across;
+        s.y = row * TILE - shape->padding;
+        s.x = column * TILE - shape->padding;
+        prefetch_next(plane, &s, WINDOW, 1);
         for (int part = 0; part < VPARTS; part++) {
             V v[FREQUENCIES], d[WINDOW * WINDOW];
 #pragma GCC unroll 36
             for (int k = 0; k < FREQUENCIES; k++) v[k] = vload(at(products, tile + k * stride, part));
             transform(input_line_adjoint, WINDOW, WINDOW, v, d);
-            Real *corner = at(plane, s.y * s.width + s.x, part);
-            if (!is_inside(&s)) {
-                EACH_INSIDE(&s, i, j) add(at(corner, i * s.width + j, 0), d[i * WINDOW + j]);
-                continue;
-            }
-#pragma GCC unroll 6
-            for (int i = 0; i < WINDOW; i++) {
-#pragma GCC unroll 6
-                for (int j = 0; j < WINDOW; j++) add(at(corner, i * s.width + j, 0), d[i * WINDOW + j]);
-            }
+            if (row > 0 && column > 0) put_window(plane, &s, part, d, true, true);
+            else if (row > 0) put_window(plane, &s, part, d, true, false);
+            else if (column > 0) put_window(plane, &s, part, d, false, true);
+            else put_window(plane, &s, part, d, false, false);
         }
     }
 }
 
-/* Adds one input channel's windows in a block of tiles. The first block clears the plane and the last one finishes it,
- * while it is in cache. */
+/* Adds one input channel's windows in a block of tiles. The last block finishes the plane, while it is in cache. */
 static void finish_input_grad(const InputGrad *g, int64_t plane, const Real *products, int64_t stride, int64_t first,
                               int64_t tiles)
 {
     const ConvShape *shape = g->shape;
     const int64_t area = shape->height.in * shape->width.in;
     Real *values = at(g->in_grad->values, plane * area, 0);
-    if (first == 0) memset(values, 0, (size_t)(area * WEFT_LANES) * sizeof *values);
     add_windows(shape, products, stride, first, tiles, values);
     if (g->in_grad->relu && first + tiles == winograd_tiles(shape))
         g->in_grad->sums[plane] = relu_grad_plane(values, values, at(g->in_grad->relu, plane * area, 0), area);
