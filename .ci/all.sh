@@ -20,6 +20,7 @@ unit CC=i686-linux-gnu-gcc OPENMP=0 LDFLAGS=-static # outside the promise of the
 # an hour.
 emulated="--timeout 3600 $(ls tests/test_*.c | grep -v test_gradcheck.c)"
 PARTS=$emulated RUN=qemu-aarch64 unit CC=aarch64-linux-gnu-gcc OPENMP=0 LDFLAGS=-static
+counted tests/test_bits.sh "qemu-aarch64 $(build_folder CC=aarch64-linux-gnu-gcc OPENMP=0 LDFLAGS=-static)"
 PARTS=$emulated RUN="qemu-s390x -cpu max" unit CC=s390x-linux-gnu-gcc OPENMP=0 LDFLAGS=-static # big-endian
 
 # ---- What AddressSanitizer cannot see: values never set, and the AVX2 kernels. There is no AVX-512 in valgrind ----

@@ -33,7 +33,7 @@ for app in mnist_tiny mnist_cnn; do
         if has_isa $isa; then WEFT_ISA=$isa same $isa $app --threads 2 $dropout
         else skip "$app with $isa: not on this machine"; fi
     done
-    for prefix in "$@"; do same "$prefix" $app --threads 2 $dropout; done
+    for prefix in "$@"; do same "${prefix##*/}" $app --threads 2 $dropout; done
     prefix=
     check "$app trains, from another seed" train seed $app --threads 1 $dropout --seed 8
     check "another seed has other bytes" differ "$work/plain.$app" "$work/seed.$app"
