@@ -17,13 +17,12 @@
 
 #include "autograd/autograd.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 /* The opset that the operators are of. */
 enum { ONNX_OPSET = 13 };
 
+/* What is being written. */
 typedef struct OnnxGraph OnnxGraph;
 /* A value in the graph: the graph's input, a constant, or what an operator makes. */
 typedef struct OnnxValue OnnxValue;
@@ -60,7 +59,5 @@ void onnx_set_integer(OnnxValue *value, const char *name, int64_t number);
 void onnx_set_integers(OnnxValue *value, const char *name, const int64_t *numbers, int count);
 void onnx_set_number(OnnxValue *value, const char *name, double number);
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif

@@ -5,9 +5,7 @@
 #include "autograd/onnx.h"
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+WEFT_PUBLIC_BEGIN
 
 typedef struct OnnxExport {
     Module *module;
@@ -35,7 +33,5 @@ typedef struct OnnxExport {
 #define nn_export_onnx(...) nn_export_onnx_with((OnnxExport){__VA_ARGS__, .end = 0})
 bool nn_export_onnx_with(OnnxExport options) WEFT_CHECKED;
 
-#ifdef __cplusplus
-}
-#endif
+WEFT_PUBLIC_END
 #endif
