@@ -175,17 +175,13 @@ static void write_results(FILE *file, const ReportPage *page)
 
 /* ---- Data and network ---- */
 
-static void write_pictures(FILE *file, const ReportPage *page)
+static void write_samples(FILE *file, const ReportPage *page)
 {
     bool training = page->run->train != NULL;
-    fprintf(file, "<section class=\"pair\">\n<div>\n<h2>%s images</h2>\n"
-                  "<p class=\"note\">The first of each class%s.</p>\n",
+    fprintf(file, "<h2>%s images</h2>\n<p class=\"note\">The first of each class%s.</p>\n",
             training ? "Training" : "Test",
             page->sheet.rows > 1 ? ", and below it what training saw of it in its first epochs" : "");
     report_samples(file, page);
-    fprintf(file, "</div>\n<div>\n");
-    report_filters(file, page);
-    fprintf(file, "</div>\n</section>\n");
 }
 
 static void write_layer(FILE *file, const SummaryRow *layer)
@@ -202,7 +198,7 @@ static void write_network(FILE *file, const ReportPage *page)
 {
     char parameters[COMMAS_TEXT], mult_adds[COMMAS_TEXT];
     int64_t sum = 0;
-    fprintf(file, "<section>\n<h2>Network</h2>\n<div class=\"scroll\"><table class=\"layers\">\n<thead><tr>"
+    fprintf(file, "<h2>Network</h2>\n<div class=\"scroll\"><table class=\"layers\">\n<thead><tr>"
                   "<th scope=\"col\">layer</th><th scope=\"col\">result</th><th scope=\"col\">parameters</th>"
                   "<th scope=\"col\">mult-adds</th></tr></thead>\n<tbody>\n");
     for (int64_t i = 0; i < page->layers.count; i++) {
@@ -210,7 +206,7 @@ static void write_network(FILE *file, const ReportPage *page)
         sum += page->layers.items[i].mult_adds;
     }
     fprintf(file, "</tbody>\n<tfoot><tr><th scope=\"row\">all, an image</th><td></td><td>%s</td><td>%s</td></tr>"
-                  "</tfoot></table></div>\n</section>\n",
+                  "</tfoot></table></div>\n",
             commas(nn_parameter_count(page->run->model), parameters), commas(sum, mult_adds));
 }
 
@@ -250,8 +246,11 @@ static void write_origin(FILE *file, const ReportPage *page)
     if (localtime_r(&now, &local) != NULL) strftime(date, sizeof date, "%Y-%m-%d %H:%M", &local);
     fprintf(file, "<section>\n<h2>How to do it again</h2>\n<pre class=\"command\">");
     report_command(file, session->argc, session->argv);
-    fprintf(file, "</pre>\n<p class=\"note\">All that the result depends on, given or not. The number of threads "
-                  "changes no bit.</p>\n<dl class=\"settings\">\n");
+    fprintf(file, "</pre>\n");
+    if (!session->options.eval)
+        fprintf(file, "<p class=\"note\">All that the result depends on, given or not. The number of threads changes no "
+                      "bit.</p>\n");
+    fprintf(file, "<dl class=\"settings\">\n");
     for (int i = 0; !session->options.eval && trainer_options_result(&session->options, &i, name, value);)
         write_setting(file, name, value);
     write_machine(file);
@@ -264,8 +263,12 @@ void report_page(FILE *file, const ReportPage *page)
     write_facts(file, page);
     write_training(file, page);
     write_results(file, page);
-    write_pictures(file, page);
+    fprintf(file, "<section class=\"pair\">\n<div>\n");
+    write_samples(file, page);
+    report_filters(file, page);
+    fprintf(file, "</div>\n<div>\n");
     write_network(file, page);
+    fprintf(file, "</div>\n</section>\n");
     write_origin(file, page);
     fprintf(file, "</main>\n</body>\n</html>\n");
 }

@@ -58,6 +58,12 @@ check "an evaluation has no curves" test ! -e "$work/eval-curves.svg"
 run 0 "$cnn" $quick --epochs 1 --limit 32 --report "$work/cnn.html" --log "$work/cnn.csv"
 page cnn.html cnn.csv
 
+# A training that was interrupted and resumed reports what the whole one does; times, which the run took, aside.
+run 0 "$tiny" $quick --epochs 6 --report "$work/c.html" --checkpoint "$work/c.checkpoint"
+run 0 "$tiny" $quick --epochs 6 --report "$work/d.html" --checkpoint "$work/c.checkpoint" --resume
+check "a resumed training has the curves of all epochs" cmp "$work/c-curves.svg" "$work/d-curves.svg"
+check "and the same curves as one without checkpoints" cmp "$work/a-curves.svg" "$work/d-curves.svg"
+
 # ---- What comes from outside is escaped ----
 
 odd="$work/a<b>&\"c' d"
