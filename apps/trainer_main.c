@@ -155,8 +155,8 @@ static bool evaluate(TrainerSession *session)
     if (ok) print_remarks(session, run.model);
     ok = ok && trainer_run_test(&run, session, &test) && export_network(session, run.model);
     trainer_display_clear(&session->display);
-    if (ok) print_result(run.model, &test, test.seconds);
     ok = ok && trainer_report_write(session, &run, &test);
+    if (ok) print_result(run.model, &test, test.seconds);
     trainer_run_close(&run);
     return ok;
 }
@@ -216,12 +216,12 @@ static bool train_once(TrainerSession *session, Statistics *statistics)
     trainer_display_clear(&session->display);
     if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
     ok = ok && export_network(session, run.model);
+    for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);
+    if (ok && number == session->options.runs) ok = report_last(session, &run);
     if (ok) {
         statistics_add(statistics, run.metrics.epochs[run.metrics.count - 1].test.accuracy);
         print_run(session, &run, trainer_clock() - start);
     }
-    for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);
-    if (ok && number == session->options.runs) ok = report_last(session, &run);
     trainer_run_close(&run);
     return ok;
 }

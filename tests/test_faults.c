@@ -176,7 +176,7 @@ TEST(short_memory_in_a_step_of_mnist_cnn)
 /* ---- Files, data, the summary ---- */
 
 typedef struct Files {
-    char data[PATH_ROOM], weights[PATH_ROOM], log[PATH_ROOM], checkpoint[PATH_ROOM];
+    char data[PATH_ROOM], weights[PATH_ROOM], log[PATH_ROOM], checkpoint[PATH_ROOM], report[PATH_ROOM];
     Module *model;
     FILE *out;
 } Files;
@@ -188,6 +188,7 @@ static void files_open(Files *files, const Network *network)
     snprintf(files->weights, PATH_ROOM, "%s", test_path("weights"));
     snprintf(files->log, PATH_ROOM, "%s", test_path("log"));
     snprintf(files->checkpoint, PATH_ROOM, "%s", test_path("checkpoint"));
+    snprintf(files->report, PATH_ROOM, "%s", test_path("report.html"));
     CHECK(files->model && files->out);
 }
 
@@ -294,13 +295,11 @@ static void put_back(const int kept[2])
     }
 }
 
-/* Trains for an epoch from and to a file. What the program says of a failure becomes the error on record. */
-static bool train(void *context)
+/* Runs the program. What it says of a failure becomes the error on record. */
+static bool run_program(char *arguments[])
 {
-    Files *files = context;
-    char *arguments[] = {"mnist_tiny", "--data",   files->data, "--load",       files->weights,    "--save",
-                         files->weights, "--log", files->log, "--checkpoint", files->checkpoint, "--quiet", NULL};
-    int kept[2], count = (int)(sizeof arguments / sizeof *arguments) - 1;
+    int kept[2], count = 0;
+    while (arguments[count] != NULL) count++;
     char said[PATH_ROOM] = "", out[PATH_ROOM];
     snprintf(out, sizeof out, "%s", test_path("out"));
     const TrainerApp app = {.name = tiny.name, .model = tiny.make, .epochs = 1, .batch_size = BATCH, .lr = 0.01,
@@ -317,6 +316,23 @@ static bool train(void *context)
     return status == 0 || weft_fail("%s", said);
 }
 
+/* Trains for an epoch from and to a file. */
+static bool train(void *context)
+{
+    Files *files = context;
+    char *arguments[] = {"mnist_tiny", "--data", files->data, "--load", files->weights, "--save", files->weights,
+                         "--log", files->log, "--checkpoint", files->checkpoint, "--quiet", NULL};
+    return run_program(arguments);
+}
+
+static bool report(void *context)
+{
+    Files *files = context;
+    char *arguments[] = {"mnist_tiny", "--data", files->data, "--load", files->weights, "--eval", "--report",
+                         files->report, "--quiet", NULL};
+    return run_program(arguments);
+}
+
 /* Thousands of allocations, of which this takes every 41st: the parts have been tried above. */
 TEST(short_memory_in_the_whole_program)
 {
@@ -325,5 +341,15 @@ TEST(short_memory_in_the_whole_program)
     files_open(&files, &tiny);
     CHECK(nn_save(files.model, files.weights));
     CHECK(failures_of(train, &files, STRIDE) > 50);
+    files_close(&files);
+}
+
+TEST(short_memory_in_a_report)
+{
+    enum { STRIDE = 3 };
+    Files files;
+    files_open(&files, &tiny);
+    CHECK(nn_save(files.model, files.weights));
+    CHECK(failures_of(report, &files, STRIDE) > 50);
     files_close(&files);
 }
