@@ -4,6 +4,7 @@ csv of the training. Prints what is wrong; then the exit status is 1."""
 import base64
 import csv
 import html.parser
+import math
 import re
 import struct
 import sys
@@ -135,6 +136,59 @@ def check_log(text, log):
     assert len(rows) > int(last["epoch"]) or "loss was %.4f" % best in text
 
 
+def read_chart(chart):
+    """Ticks of the y axis, as (y, text), and the points of each line, by its class."""
+    texts = [(element.get("class"), element.text, float(element.get("y"))) for element in chart.iter("text")]
+    ticks = [(y - 4, text) for kind, text, y in texts if kind == "tick end"]
+    lines = {}
+    for path in chart.iter("path"):
+        if path.get("class").startswith("line"):
+            numbers = re.findall(r"[ML]([\d.]+) ([\d.]+)", path.get("d"))
+            lines.setdefault(path.get("class"), []).append([(float(x), float(y)) for x, y in numbers])
+    return ticks, lines
+
+
+def fits(values, points, ticks, scale):
+    """Whether the points are where the ticks say that the values are, to the tenth of a pixel that is written."""
+    try:
+        (a, low), (b, high) = [(scale(tick), y) for y, tick in (ticks[0], ticks[-1])]
+        places = [low + (scale(value) - a) / (b - a) * (high - low) for value in values]
+    except (ValueError, ZeroDivisionError):
+        return False
+    return len(points) == len(values) and all(abs(p - y) < 0.25 for p, (_, y) in zip(places, points))
+
+
+def check_curves(text, log):
+    """Every point of every curve of one run is at the csv's value, on a linear or a log scale."""
+    with open(log) as file:
+        rows = list(csv.DictReader(file))
+    if len(rows) > int(rows[-1]["epoch"]) or len(rows) > 200:
+        return
+    for chart in xml.etree.ElementTree.fromstring(text).iter("svg"):
+        title = chart.find("text")
+        if chart.get("class") != "chart":
+            continue
+        ticks, lines = read_chart(chart)
+        if title.text == "Learning rate":
+            (points,) = lines["line rate"]
+            steps = len(points) // len(rows)
+            assert len(points) == steps * len(rows), "points are thinned here: choose fewer steps"
+            wanted = [float(row["lr"]) for row in rows]
+            assert fits(wanted, points[steps - 1::steps], [(y, number(t)) for y, t in ticks], lambda v: v), "rate"
+            continue
+        percent = title.text == "Accuracy"
+        numbers = [(y, 1 - number(t) / 100 if percent else number(t)) for y, t in ticks]
+        for name in ("train", "test"):
+            (points,) = lines["line " + name]
+            values = [float(row[name + "_" + title.text.lower()]) for row in rows]
+            values = [1 - v if percent else v for v in values]
+            logs = numbers[1:] if 0 in [n for _, n in numbers] else numbers
+            kept = [(v, p) for v, p in zip(values, points) if v > 0] if logs is not numbers else zip(values, points)
+            positive, places = zip(*kept)
+            assert fits(positive, places, logs, math.log) or fits(values, points, numbers, lambda v: v), (
+                title.text, name, values, points, numbers)
+
+
 def main():
     path, data = sys.argv[1:3]
     with open(path, encoding="utf-8") as file:
@@ -152,6 +206,7 @@ def main():
     decode_png(re.search(r'<image [^>]*href="([^"]*)"', text).group(1))
     if len(sys.argv) > 3:
         check_log(text, sys.argv[3])
+        check_curves(text, sys.argv[3])
     beside = path[:-5]
     for name in ("-samples.svg",) + (("-curves.svg",) if len(sys.argv) > 3 else ()):
         svg = xml.etree.ElementTree.parse(beside + name).getroot()

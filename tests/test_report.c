@@ -1,9 +1,10 @@
 /* The report's pieces: counting, escaping, charts, images. tests/test_report.sh reads whole pages. */
 #include "apps/report_chart.h"
-#include "apps/report_evaluate.h"
+#include "apps/report_page.h"
 #include "apps/report_png.h"
 #include "apps/report_text.h"
 #include "autograd/autograd.h"
+#include "tensor/memory.h"
 #include "tests/test.h"
 
 /* What was written last, and freed by the test. */
@@ -138,6 +139,65 @@ TEST(report_evaluates_with_the_first_maximum_and_softmax)
     nn_free(model);
     loader_free(loader);
     dataset_free(dataset);
+}
+
+/* ---- Samples ---- */
+
+enum { SIDE = 12, SAMPLES = 20, GAP = 4, PITCH = SIDE + GAP, FIRST_OF_CLASS = 3, SEED = 9 };
+
+/* A pixel of the sheet, as the data set has it: light on dark. */
+static int sheet_pixel(const ReportSheet *sheet, int row, int column, int y, int x)
+{
+    return 255 - sheet->pixels[(row * PITCH + y) * sheet->columns * PITCH + column * PITCH + x];
+}
+
+/* Of each class that is among the images to train on, the first; then what a shuffled loader makes of it. */
+TEST(report_samples_are_what_training_sees)
+{
+    static uint8_t images[SAMPLES][SIDE][SIDE], labels[SAMPLES];
+    for (int n = 0; n < SAMPLES; n++) {
+        labels[n] = (uint8_t)(n < FIRST_OF_CLASS ? 2 : n == SAMPLES - 1 ? 1 : 3);
+        for (int i = 0; i < SIDE * SIDE; i++) images[n][i / SIDE][i % SIDE] = (uint8_t)(n * 57 + i * 31);
+    }
+    const TrainerApp app = {.augmentation = {.rotation = 20, .translation = 1}};
+    TrainerSession session = {.app = &app, .train_count = SAMPLES - 1};
+    session.train_set = dataset_from(&images[0][0][0], labels, SAMPLES, 1, SIDE, SIDE, CLASSES);
+    Loader *loader = loader_new(session.train_set, 7, .shuffle = true, .seed = SEED, .count = SAMPLES - 1,
+                                .augmentation = app.augmentation);
+    TrainerRun run = {.seed = SEED, .train = loader};
+    ReportSheet sheet;
+    CHECK(report_sheet_make(&sheet, &session, &run));
+    CHECK_EQUAL(sheet.columns, 2);
+    CHECK_EQUAL(sheet.rows, 4);
+    CHECK_EQUAL(sheet.labels[0], 2);
+    CHECK_EQUAL(sheet.labels[1], 3);
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        CHECK_EQUAL(sheet_pixel(&sheet, 0, 0, i / SIDE, i % SIDE), images[0][i / SIDE][i % SIDE]);
+        CHECK_EQUAL(sheet_pixel(&sheet, 0, 1, i / SIDE, i % SIDE), images[FIRST_OF_CLASS][i / SIDE][i % SIDE]);
+    }
+    Batch batch;
+    int found = 0;
+    for (int row = 1; row < sheet.rows; row++) {
+        while (loader_next(loader, &batch)) {
+            for (int64_t n = 0; n < batch.count; n++) {
+                if (batch.indices[n] != 0 && batch.indices[n] != FIRST_OF_CLASS) continue;
+                found++;
+                for (int i = 0; i < SIDE * SIDE; i++) {
+                    double seen = 255 * tensor_get(batch.images, AT(n, 0, i / SIDE, i % SIDE));
+                    int shown = sheet_pixel(&sheet, row, batch.indices[n] != 0, i / SIDE, i % SIDE);
+                    CHECK(fabs(seen - shown) <= 0.51);
+                }
+            }
+        }
+    }
+    CHECK_EQUAL(found, 6);
+    weft_free(sheet.pixels);
+    session.options.no_augment = true;
+    CHECK(report_sheet_make(&sheet, &session, &run));
+    CHECK_EQUAL(sheet.rows, 1);
+    weft_free(sheet.pixels);
+    loader_free(loader);
+    dataset_free(session.train_set);
 }
 
 /* ---- Text ---- */
