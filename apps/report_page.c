@@ -248,8 +248,8 @@ static void write_origin(FILE *file, const ReportPage *page)
     report_command(file, session->argc, session->argv);
     fprintf(file, "</pre>\n");
     if (!session->options.eval)
-        fprintf(file, "<p class=\"note\">All that the result depends on, given or not. The number of threads changes no "
-                      "bit.</p>\n");
+        fprintf(file, "<p class=\"note\">All that the result depends on, given or not. The number of threads "
+                      "changes no bit.</p>\n");
     fprintf(file, "<dl class=\"settings\">\n");
     for (int i = 0; !session->options.eval && trainer_options_result(&session->options, &i, name, value);)
         write_setting(file, name, value);
