@@ -240,14 +240,14 @@ train: all data ## fetch MNIST and train the small network: 20 epochs, more than
 # ---- Speed ----
 
 BENCH         := $(BUILD)/tests/bench
-BENCH_OBJECTS := $(OBJ)/tests/bench.o $(ISAS:%=$(OBJ)/tests/%/peak.o)
+BENCH_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/bench*.c)) $(ISAS:%=$(OBJ)/tests/%/peak.o)
 $(OBJ)/tests/bench.o: CPPFLAGS_ALL += $(ISAS:%=-DWEFT_HAS_%)
 $(BENCH): $(BENCH_OBJECTS) $(BUILD)/libweft.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
 .PHONY: bench compare
-bench: $(BENCH) ## measure each convolution and both networks: 2 minutes of a quiet machine
+bench: $(BENCH) ## measure each convolution and both networks: 4 minutes of a quiet machine
 	@$(BENCH)
 
 compare: all $(BENCH) ## measure both networks beside PyTorch and ONNX Runtime, where they are installed

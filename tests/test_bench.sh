@@ -38,10 +38,15 @@ check "one image" row '^one image, ms' "$columns" 2
 memory() { awk '/^peak memory/ && $6 == "MB," && $5 > $10 && $10 > 0 { n++ } END { exit n != 2 }' "$work/out"; }
 check "the process holds more than its tensors" memory
 check "page faults" [ "$(grep -cE '^page faults +[0-9]+ in [0-9]+ steps$' "$work/out")" = 2 ]
+for way in 'batch 32' 'batch 64' 'batch 256' 'batch 512' augmented 'random pixels'; do
+    check "training with $way" [ "$(grep -cE "^$way +[0-9]+, [0-9.]+ of the usual$" "$work/out")" = 2 ]
+done
 check "lines are under 100 columns" awk 'length($0) > 99 { exit 1 }' "$work/out"
 
 latencies() { "$bench" --latency | awk '$2 > 0 { n++ } END { exit n != 2 || NR != 2 }'; }
 check "bench --latency" latencies
+part() { "$bench" bogus > "$work/part" 2>&1; [ $? = 2 ]; }
+check "an unknown part is a usage error" part
 usage() { "$bench" --bogus 2> "$work/err"; [ $? = 2 ] && grep -q '^usage' "$work/err"; }
 check "another option is a usage error" usage
 fails() { ! WEFT_ISA=bogus "$bench" --quick > "$work/out" 2> "$work/err" && grep -q bogus "$work/err"; }
