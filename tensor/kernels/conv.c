@@ -25,7 +25,7 @@ typedef struct Correlation {
     Axis y, x;
     int64_t groups, sections;
     int64_t in_channels, out_channels;  /* of one section */
-    int64_t tiles, blocks, block_rows;  /* of CONV_PACK output channels in a section, of rows in a map */
+    int64_t tiles, blocks;              /* of CONV_PACK output channels in a section, of rows in a map */
     const Real *in, *weights, *bias;
     Real *out;
     bool relu;
@@ -211,7 +211,7 @@ static void correlate_item(const Correlation *c, int64_t item)
 {
     const int64_t tile_index = item % c->tiles, block = item / c->tiles % c->blocks;
     const int64_t map = item / c->tiles / c->blocks, section = map % c->sections;
-    const int64_t row_begin = block * c->block_rows, row_end = conv_smaller(row_begin + c->block_rows, c->y.out);
+    const int64_t row_begin = block * c->y.out / c->blocks, row_end = (block + 1) * c->y.out / c->blocks;
     const int64_t out_plane = c->y.out_size * c->x.out_size * WEFT_LANES;
     const int64_t tile_weights = c->in_channels * c->y.weights * c->x.weights * CONV_PACK;
     const int64_t channel_end = conv_smaller((tile_index + 1) * CONV_PACK, c->out_channels);
@@ -250,11 +250,11 @@ static void correlate(Correlation *c)
     const int64_t row_bytes = c->in_channels * c->x.in * conv_smaller(c->y.in_step, c->y.in) * WEFT_LANES *
                               (int64_t)sizeof(Real);
     const int64_t few = conv_divide_up(ITEMS_PER_THREAD * weft_threads(), c->groups * c->sections * c->tiles);
-    c->block_rows = conv_smaller(conv_divide_up(BLOCK_BYTES, row_bytes), conv_divide_up(c->y.out, few));
-    c->blocks = conv_divide_up(c->y.out, c->block_rows);
+    const int64_t fit = conv_divide_up(c->y.out, conv_divide_up(BLOCK_BYTES, row_bytes));
+    c->blocks = fit > few ? fit : conv_smaller(few, c->y.out);
     GroupStatistics *const statistics = c->statistics;
     if (c->blocks > 1) c->statistics = NULL;
-    const int64_t work = CONV_PACK * c->in_channels * c->y.taps * c->x.taps * c->block_rows * c->x.out * VPARTS;
+    const int64_t work = CONV_PACK * c->in_channels * c->y.taps * c->x.taps * (c->y.out / c->blocks) * c->x.out * VPARTS;
     parallel_for(c->groups * c->sections * c->blocks * c->tiles, THREAD_WORK / (work + 1) + 1, correlate_items, c);
     if (statistics && !c->statistics) {
         const BatchNormShape maps = {c->samples, c->sections * c->out_channels, c->y.out * c->x.out};
