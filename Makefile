@@ -29,6 +29,9 @@ OPTIMISE_debug   := -O0 -g -DWEFT_DEBUG
 OPTIMISE_asan    := -O1 -g -fsanitize=address -fno-omit-frame-pointer -DWEFT_DEBUG -DWEFT_NO_POOL
 OPTIMISE_ubsan   := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all -DWEFT_DEBUG -DWEFT_NO_POOL
 OPTIMISE_tsan    := -O1 -g -fsanitize=thread -DWEFT_NO_POOL
+# Of `make fuzz`, with clang. Not the kernels: no reader runs them.
+OPTIMISE_fuzz    := -O1 -g -fsanitize=address -fsanitize=undefined -fsanitize=fuzzer-no-link \
+                    -fno-sanitize-recover=all -DWEFT_NO_POOL
 ifeq ($(OPTIMISE_$(MODE)),)
 $(error MODE=$(MODE): release, debug, asan, ubsan or tsan)
 endif
@@ -59,6 +62,7 @@ ISAS         := $(or $(ISAS_$(MACHINE)),baseline)
 # Sanitizers take fused multiply-adds apart, and minutes to compile them: the baseline kernels, the same source without
 # them, are what sanitizers watch.
 UNWATCHED    := $(if $(filter -fsanitize=%,$(OPTIMISE_$(MODE))),-fno-sanitize=all)
+ISA_baseline := $(if $(filter fuzz,$(MODE)),$(UNWATCHED))
 ISA_avx2     := $(UNWATCHED) -mavx2 -mfma
 ISA_avx512   := $(UNWATCHED) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
 KERNEL_FLAGS := -O2 -fno-math-errno
@@ -252,6 +256,20 @@ bench: $(BENCH) ## measure each convolution and both networks: 4 minutes of a qu
 
 compare: all $(BENCH) ## measure both networks beside PyTorch and ONNX Runtime, where they are installed
 	@tests/compare.sh
+
+# ---- Faults ----
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(FUZZ_TARGETS): $(BUILD)/fuzz/%: $(OBJ)/tests/fuzz/%.o $(BUILD)/libweft.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@ $(LIBS)
+
+.PHONY: fuzz fuzz-targets
+fuzz: ## fuzz each reader and the command line for FUZZ_SECONDS (60), with clang
+	@$(MAKE) --no-print-directory CC=clang MODE=fuzz OPENMP=0 ISAS=baseline BUILD=build/fuzz fuzz-targets
+	@tests/fuzz/run.sh $(FUZZ_SECONDS) $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(wildcard tests/fuzz/*.c))
+fuzz-targets: $(FUZZ_TARGETS)
 
 # For scripts: where this variant is built.
 print-build:
