@@ -32,8 +32,9 @@ OPTIMISE_tsan    := -O1 -g -fsanitize=thread -DWEFT_NO_POOL
 # Of `make fuzz`, with clang. Not the kernels: no reader runs them.
 OPTIMISE_fuzz    := -O1 -g -fsanitize=address -fsanitize=undefined -fsanitize=fuzzer-no-link \
                     -fno-sanitize-recover=all -DWEFT_NO_POOL
+OPTIMISE_coverage := -O0 -g --coverage -fprofile-update=atomic
 ifeq ($(OPTIMISE_$(MODE)),)
-$(error MODE=$(MODE): release, debug, asan, ubsan or tsan)
+$(error MODE=$(MODE): release, debug, asan, ubsan, tsan, fuzz or coverage)
 endif
 ifeq ($(filter float double,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): float or double)
@@ -52,7 +53,7 @@ THREADS := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
 CPPFLAGS_ALL := -I. $(DEFINES) $(CPPFLAGS)
 CFLAGS_ALL   := -std=c11 $(WARNINGS) $(NUMBERS) $(THREADS) $(OPTIMISE_$(MODE)) -fPIC \
                 -fvisibility=hidden $(CFLAGS)
-LDFLAGS_ALL  := $(THREADS) $(filter -fsanitize=%,$(OPTIMISE_$(MODE))) $(LDFLAGS)
+LDFLAGS_ALL  := $(THREADS) $(filter -fsanitize=% --coverage,$(OPTIMISE_$(MODE))) $(LDFLAGS)
 LIBS         := -lm
 
 # Kernels are compiled once per instruction set and chosen from at start. They are -O2 in every mode: their fused
@@ -270,6 +271,17 @@ fuzz: ## fuzz each reader and the command line for FUZZ_SECONDS (60), with clang
 	@$(MAKE) --no-print-directory CC=clang MODE=fuzz OPENMP=0 ISAS=baseline BUILD=build/fuzz fuzz-targets
 	@tests/fuzz/run.sh $(FUZZ_SECONDS) $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(wildcard tests/fuzz/*.c))
 fuzz-targets: $(FUZZ_TARGETS)
+
+# clang-tidy on each source of the library and the apps, kernels as for one instruction set: the checks of .clang-tidy.
+LINTED := $(LIBRARY_SOURCES) $(KERNEL_SOURCES) $(APP_SOURCES) $(EXAMPLE_SOURCES)
+.PHONY: lint
+lint: headers ## look for bugs with clang-tidy: no finding is success
+	@printf '%s\n' $(LINTED) | xargs -P "$$(nproc)" -I{} clang-tidy --quiet {} -- -std=c11 $(CPPFLAGS_ALL) \
+	    -I$(BUILD)/include -fopenmp -DWEFT_ISA_NAME=lint $(if $(filter x86_64,$(MACHINE)),$(ISA_avx2))
+
+.PHONY: coverage
+coverage: ## the share of lines that the unit tests run: fails below 95% of a folder
+	@tests/coverage.sh
 
 # For scripts: where this variant is built.
 print-build:

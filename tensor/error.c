@@ -20,7 +20,7 @@ void weft_error_clear(void)
     message[0] = '\0';
 }
 
-void *weft_fail(const char *format, ...)
+void *(weft_fail)(const char *format, ...)
 {
     if (message[0]) return NULL; /* what fails first is the cause of what fails next */
     va_list arguments;

@@ -23,6 +23,10 @@ void weft_error_clear(void);
  * Always returns NULL, which is also false, so that `return weft_fail(...)` serves both kinds of function. */
 void *weft_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+#ifdef __clang_analyzer__ /* which sees one file at a time, and so would not know what it returns */
+#define weft_fail(...) (weft_fail(__VA_ARGS__), (void *)0)
+#endif
+
 /* Marks functions whose false must not be ignored. */
 #define WEFT_CHECKED __attribute__((warn_unused_result))
 
