@@ -4,7 +4,7 @@
 # ---- Races. clang's OpenMP runtime tells ThreadSanitizer of its barriers, through Archer; gcc's does not ----
 
 archer=$(find /usr/lib/llvm-*/lib -name libarcher.so 2> "$work/err" | sort -V | tail -n 1)
-export TSAN_OPTIONS=ignore_noninstrumented_modules=1
+export TSAN_OPTIONS="ignore_noninstrumented_modules=1 allocator_may_return_null=1"
 ISA=baseline RUN="env OMP_TOOL_LIBRARIES=$archer OMP_NUM_THREADS=3" unit CC=clang MODE=tsan
 unset TSAN_OPTIONS
 

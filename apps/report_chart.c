@@ -247,7 +247,7 @@ static bool find_labelled(const Plot *plot, const ChartLine *line, Label *label)
         *label = (Label){line, value, x_of(plot, line->first + (double)i * line->step), y_of(plot, value), 0};
         found = true;
     }
-    label->text_y = label->y + BASELINE;
+    if (found) label->text_y = label->y + BASELINE;
     return found;
 }
 

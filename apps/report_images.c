@@ -78,7 +78,7 @@ bool report_sheet_make(ReportSheet *sheet, const TrainerSession *session, const 
     Shape shape = dataset_image_shape(source.dataset);
     *sheet = (ReportSheet){.height = shape.size[1], .width = shape.size[2],
                            .rows = augment_is_on(&source.augmentation) ? 1 + AUGMENTED_ROWS : 1};
-    int64_t found[SHEET_CLASSES];
+    int64_t found[SHEET_CLASSES] = {0};
     for (int label = 0; label < dataset_classes(source.dataset) && sheet->columns < SHEET_CLASSES; label++) {
         found[sheet->columns] = find_label(&source, label);
         if (found[sheet->columns] >= 0) sheet->columns++;

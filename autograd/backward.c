@@ -166,7 +166,7 @@ static bool keeps_grad(const Tensor *t)
 
 static bool walk_back(Walk *walk, bool keep_graph)
 {
-    qsort(walk->tensors, (size_t)walk->count, sizeof *walk->tensors, by_age);
+    if (walk->count > 1) qsort(walk->tensors, (size_t)walk->count, sizeof *walk->tensors, by_age);
     int64_t i = 0;
     for (; i < walk->count && walk->tensors[i]->node; i++) {
         if (!step_back(walk->tensors[i], keep_graph)) return false;

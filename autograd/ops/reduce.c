@@ -18,6 +18,7 @@ static int64_t list_offsets(int64_t *offsets, Shape shape, unsigned dims)
     int64_t count = 1, step = 1;
     offsets[0] = 0;
     for (int d = shape.rank - 1; d > 0; d--) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): a rank is at most TENSOR_MAX_RANK */
         for (int64_t i = count; (dims & DIM(d)) && i < shape.size[d] * count; i++)
             offsets[i] = offsets[i % count] + i / count * step;
         if (dims & DIM(d)) count *= shape.size[d];
