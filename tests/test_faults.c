@@ -140,6 +140,14 @@ static bool take_step(void *context)
     return ok;
 }
 
+/* The baseline kernels are slow, and slower where a sanitizer watches or an emulator runs them: there, every 16th. */
+static int64_t stride_of(int64_t fast)
+{
+    enum { SLOWER = 16 };
+    const char *isa = weft_isa();
+    return isa && strcmp(isa, "baseline") == 0 ? SLOWER * fast : fast;
+}
+
 /* As many steps in between as failed lead to the same bits as if none had failed: without dropout, whose numbers go on
  * with each try. */
 static void check_steps(const Network *network, double dropout, int64_t stride)
@@ -148,8 +156,8 @@ static void check_steps(const Network *network, double dropout, int64_t stride)
     training_open(&disturbed, network, dropout);
     CHECK(!test_failed());
     CHECK(take_step(&disturbed)); /* of the first step velocities stay behind */
-    int64_t failures = failures_of(take_step, &disturbed, stride);
-    CHECK(failures > 20);
+    int64_t failures = failures_of(take_step, &disturbed, stride_of(stride));
+    CHECK(failures >= 100 / stride_of(stride));
     training_open(&plain, network, dropout);
     for (int64_t i = 0; i < failures + 2; i++) CHECK(take_step(&plain));
     if (dropout == 0) CHECK_EQUAL_BITS(disturbed.values, plain.values, plain.count);
@@ -244,9 +252,9 @@ static void check_files(const Network *network, int64_t stride)
 {
     Files files;
     files_open(&files, network);
-    CHECK(failures_of(save, &files, stride) > 20 / stride);
-    CHECK(failures_of(load, &files, stride) > 20 / stride);
-    CHECK(failures_of(summarise, &files, stride) > 20 / stride);
+    CHECK(failures_of(save, &files, stride) > 15 / stride);
+    CHECK(failures_of(load, &files, stride) > 15 / stride);
+    CHECK(failures_of(summarise, &files, stride_of(stride)) > 15 / stride_of(stride));
     files_close(&files);
 }
 
@@ -340,7 +348,7 @@ TEST(short_memory_in_the_whole_program)
     Files files;
     files_open(&files, &tiny);
     CHECK(nn_save(files.model, files.weights));
-    CHECK(failures_of(train, &files, STRIDE) > 50);
+    CHECK(failures_of(train, &files, stride_of(STRIDE)) >= 2000 / stride_of(STRIDE));
     files_close(&files);
 }
 
