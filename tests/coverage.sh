@@ -23,7 +23,7 @@ lines | awk -F: -v enough=$enough -v missed="$folder/missed" '
         if (count !~ /^[#=]/ && !ran[place]) { ran[place] = 1; done[folder(file)]++; all_done++ }
     }
     function folder(path) { return substr(path, 1, index(path, "/") - 1) }
-    function row(name, done, lines) { printf "%-10s %6d of %6d lines  %6.2f%%\n", name, done, lines, 100 * done / lines }
+    function row(name, done, lines) { printf "%-10s %6d of %6d lines  %6.2f%%\n", name, done, lines, 100 * done / lines}
     END {
         count = split("tensor autograd nn optim data", order, " ")
         for (i = 1; i <= count; i++) {
