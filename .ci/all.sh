@@ -49,3 +49,7 @@ check "a program that reads freed memory builds" gcc -I. "$work/freed.c" "$(buil
     -o "$work/freed"
 caught() { memcheck "$work/freed" 2>&1 | grep "Invalid read"; }
 check "valgrind catches it" caught
+
+# ---- The tests notice mistakes ----
+
+check "make test notices every mistake that is made on purpose" make mutate

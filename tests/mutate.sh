@@ -78,14 +78,14 @@ caught() { ! try "$1" || ! build test; }
 run()
 {
     local i=$1 start=$SECONDS
-    mutation "${olds[i]}" "${news[i]}" "${files[i]}" > "$work/mutant" || fail "${files[i]} has moved: ${olds[i]}"
-    cp "$work/mutant" "$work/tree/${files[i]}"
     cd "$work/tree" || exit 1
+    cp "${files[i]}" "$work/original"
+    mutation "${olds[i]}" "${news[i]}" "$work/original" > "${files[i]}"
     if ! compiles; then verdict="DOES NOT COMPILE"; grep -E -m 2 'error|warning' "$work/log"
     elif caught "${hints[i]}"; then verdict=caught
     else verdict=SURVIVED; fi
+    cp "$work/original" "${files[i]}"
     cd "$OLDPWD" || exit 1
-    cp "${files[i]}" "$work/tree/${files[i]}"
     [ "$verdict" = caught ] && count=$((count + 1))
     printf '%-9s %4d s  %s: %s\n' "$verdict" $((SECONDS - start)) "${names[i]}" "$(culprit)"
 }
