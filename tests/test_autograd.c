@@ -167,6 +167,18 @@ TEST(a_write_to_a_saved_value_is_refused)
     CHECK(!tensor_grad(x) && !tensor_grad(y));
 }
 
+/* linear reads a copy of x in lanes; that x is written is an error all the same, as no layout shows. */
+TEST(a_write_to_what_was_converted_is_refused)
+{
+    Tensor *x = test_tensor(SHAPE(3, 2), 1, 1), *weight = test_tensor(SHAPE(4, 2), 2, 1);
+    tensor_set_requires_grad(x, true);
+    tensor_set_requires_grad(weight, true);
+    Tensor *sum = op_sum(op_linear(x, weight, TENSOR_NONE));
+    CHECK(tensor_set(x, AT(0, 0), 9));
+    CHECK(!backward(sum));
+    CHECK_ERROR("input 0 of linear was written");
+}
+
 TEST(a_write_that_no_backward_reads_is_fine)
 {
     Tensor *x = leaf(3, 1), *y = leaf(3, 2);
