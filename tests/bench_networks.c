@@ -254,7 +254,8 @@ bool bench_latencies(const Effort *effort)
         NetworkTest n = {.model = app->model(app->dropout)};
         const Scope scope = scope_open();
         n.image = tensor_uniform(SHAPE(1, 1, 28, 28), -1, 1, (RandomKey){.stream = 4});
-        const double seconds = n.model && n.image ? bench_repeat(time_one_image, &n, effort->seconds, ONE_IMAGE_REPEATS) : -1;
+        const bool made = n.model && n.image;
+        const double seconds = made ? bench_repeat(time_one_image, &n, effort->seconds, ONE_IMAGE_REPEATS) : -1;
         scope_close(scope);
         nn_free(n.model);
         if (seconds < 0) return false;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make compare`: Weft beside PyTorch in training and beside ONNX Runtime in testing, on this machine, with what of them
 # is installed. Nothing else needs them. Settings: THREADS, ROUNDS, LIMIT (training images), TESTS (the longer run's
-# passes over the test images), DATA, PYTHON, ONNXRUNTIME (the folder where its npm package was installed).
+# passes over the test images), NETWORKS, DATA, PYTHON, ONNXRUNTIME (the folder where its npm package was installed).
 #
 # Speeds are timed from outside: the wall time of a run of several epochs less that of one of few, so that starting up
 # and reading files does not count. All take turns, round by round; medians are compared. Training is fp32, batch 128,
@@ -11,6 +11,7 @@
 cd "$(dirname "$0")/.." || exit 1
 export OMP_NUM_THREADS=${THREADS:=2} ONNXRUNTIME=${ONNXRUNTIME:-build/peers}
 BUILD=${BUILD:-build} DATA=${DATA:-data/mnist} ROUNDS=${ROUNDS:-3} LIMIT=${LIMIT:-12800}
+read -ra networks <<< "${NETWORKS:-mnist_cnn mnist_tiny}"
 pytorch=tests/peers/pytorch_mnist.py onnx=tests/peers/onnxruntime_mnist.js
 short=2 long=5            # epochs of training
 short_tests=1 long_tests=${TESTS:-11}
@@ -131,23 +132,23 @@ table()
 {
     local n best
     printf '\n%-46s %12s %12s %8s\n' "" Weft peer ratio
-    for n in mnist_cnn mnist_tiny; do
-        best=$({ median pytorch_train $n; median pytorch_train_channels_last $n; } | sort -g | tail -n 1)
-        row "$n, training, images/s: PyTorch" "$(median weft_train $n)" "$best"
-        row "$n, training: Weft by its own csv" "$(median weft_train $n)" "$(median weft_csv $n)"
-        row "$n, testing, images/s: ONNX Runtime" "$(median weft_test $n)" "$(median onnx_test $n)"
-        row "$n, one image, ms: PyTorch" "$(median weft_latency $n)" "$(median pytorch_latency $n)" lower
-        row "$n, one image, ms: ONNX Runtime" "$(median weft_latency $n)" "$(median onnx_latency $n)" lower
+    for n in "${networks[@]}"; do
+        best=$({ median pytorch_train "$n"; median pytorch_train_channels_last "$n"; } | sort -g | tail -n 1)
+        row "$n, training, images/s: PyTorch" "$(median weft_train "$n")" "$best"
+        row "$n, training: Weft by its own csv" "$(median weft_train "$n")" "$(median weft_csv "$n")"
+        row "$n, testing, images/s: ONNX Runtime" "$(median weft_test "$n")" "$(median onnx_test "$n")"
+        row "$n, one image, ms: PyTorch" "$(median weft_latency "$n")" "$(median pytorch_latency "$n")" lower
+        row "$n, one image, ms: ONNX Runtime" "$(median weft_latency "$n")" "$(median onnx_latency "$n")" lower
     done
 }
 
-for network in mnist_cnn mnist_tiny; do
-    [ -z "$has_onnx" ] || "$python" $pytorch export $network "$work/$network.onnx" > "$work/out" 2>&1 ||
+for network in "${networks[@]}"; do
+    [ -z "$has_onnx" ] || "$python" $pytorch export "$network" "$work/$network.onnx" > "$work/out" 2>&1 ||
         { tail -n 3 "$work/out" >&2; fail "cannot export $network"; }
 done
 for ((i = 1; i <= ROUNDS; i++)); do
     echo "round $i of $ROUNDS" >&2
-    for network in mnist_cnn mnist_tiny; do round $network; done
+    for network in "${networks[@]}"; do round "$network"; done
 done
 versions
 table
