@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "nn/state.h"
 #include "tensor/file.h"
 #include "tensor/memory.h"
 #include "tests/cases.h"
+#include "tests/networks.h"
 #include "tests/test.h"
 
 /* ---- The decoder: protocol buffers by their own definition, with names for the numbers of fields ---- */
@@ -363,12 +365,14 @@ static void write_values(FILE *list, const char *folder, const char *name, const
     if (shape.rank == 0) fprintf(list, "scalar");
 }
 
-/* What the module makes of batches of 1, 15 and 100, for tests/peers/onnxruntime_check.js. */
+static const int64_t batches[] = {1, 15, 100};
+enum { BATCH_COUNT = sizeof batches / sizeof *batches };
+
+/* What the module makes of batches of these sizes, for tests/peers/onnxruntime_check.js. */
 static void write_runs(FILE *list, const char *folder, int row, Module *module)
 {
-    static const int64_t batches[] = {1, 15, 100};
     nn_eval(module);
-    for (int i = 0; i < 3 && !test_failed(); i++) {
+    for (int i = 0; i < BATCH_COUNT && !test_failed(); i++) {
         Tensor *x = test_tensor_near(case_shape(rows[row], batches[i]), 40, 0.5, 1);
         char in[64], out[64];
         snprintf(in, sizeof in, "%d.%d.in", row, i);
@@ -696,4 +700,84 @@ TEST(onnx_survives_failing_allocations)
     }
     CHECK(k > 100);
     nn_free(module);
+}
+
+/* ---- The networks of the apps, and weights from PyTorch ---- */
+
+static const struct Network {
+    const char *name;
+    Module *(*new_model)(double dropout);
+} networks[] = {{"mnist_cnn", network_cnn}, {"mnist_tiny", network_tiny}};
+
+/* With INTEROP=FOLDER, what the networks make of the weights FOLDER/NAME.safetensors, for the programs of tests/peers;
+ * they find NAME.onnx there too. */
+static void write_network(FILE *list, const char *folder, const struct Network *network)
+{
+    Module *module = network->new_model(0.5);
+    char path[512], in[64], out[64];
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, network->name);
+    CHECK(module && nn_load(module, path));
+    nn_eval(module);
+    for (int i = 0; i < BATCH_COUNT && !test_failed(); i++) {
+        Tensor *images = test_tensor(SHAPE(batches[i], 1, 28, 28), 710 + (uint32_t)i, 2);
+        snprintf(in, sizeof in, "%s.%d.in", network->name, i);
+        snprintf(out, sizeof out, "%s.%d.out", network->name, i);
+        fprintf(list, "%s.onnx", network->name);
+        write_values(list, folder, in, images);
+        write_values(list, folder, out, nn_forward(module, images));
+        fputc('\n', list);
+    }
+    nn_free(module);
+}
+
+TEST(interop_writes_what_the_networks_compute)
+{
+    const char *folder = getenv("INTEROP");
+    if (!folder) SKIP("tests/test_interop.sh calls it with a folder");
+    char path[512];
+    snprintf(path, sizeof path, "%s/list", folder);
+    FILE *list = fopen(path, "w");
+    CHECK(list);
+    for (int i = 0; i < 2 && !test_failed(); i++) write_network(list, folder, &networks[i]);
+    CHECK(fclose(list) == 0);
+}
+
+/* A file that PyTorch wrote and what its network made of three images: tests/peers/pytorch_weights.py golden. */
+TEST(interop_reads_weights_of_pytorch)
+{
+    Module *module = network_tiny(0);
+    CHECK(module && nn_load(module, "tests/golden/pytorch_tiny.safetensors"));
+    nn_eval(module);
+    Tensor *y = nn_forward(module, test_tensor(SHAPE(3, 1, 28, 28), 700, 2));
+    FILE *file = fopen("tests/golden/pytorch_tiny.txt", "r");
+    CHECK(y && file);
+    for (int64_t i = 0; i < 30; i++) {
+        double expected = NAN;
+        CHECK(fscanf(file, "%lf", &expected) == 1);
+        CHECK_CLOSE(tensor_get(y, AT(i / 10, i % 10)), expected, 1e-5);
+    }
+    fclose(file);
+    nn_free(module);
+}
+
+/* The fused ops of the networks come out as operators of their own, in the networks' order. */
+TEST(onnx_of_the_networks)
+{
+    static const char *const operators[] = {
+        "Conv Relu Conv Relu MaxPool Conv Relu Conv Relu MaxPool Reshape Gemm Relu Gemm LogSoftmax ",
+        "Conv Relu BatchNormalization Conv Relu BatchNormalization Conv Relu BatchNormalization MaxPool "
+        "Conv Relu BatchNormalization Conv Relu BatchNormalization Conv Relu BatchNormalization "
+        "Conv Relu BatchNormalization Conv Relu BatchNormalization Conv AveragePool Reshape LogSoftmax "};
+    for (int i = 0; i < 2; i++) {
+        Module *module = networks[i].new_model(0.5);
+        CHECK(nn_export_onnx(module, SHAPE(1, 1, 28, 28), test_path("net.onnx")));
+        char *text = text_of(test_path("net.onnx")), types[512] = "";
+        for (const char *at = text; at && (at = strstr(at, " = ")); ) {
+            at += 3;
+            strncat(types, at, strcspn(at, " ") + 1);
+        }
+        free(text);
+        CHECK_TEXT(types, operators[i]);
+        nn_free(module);
+    }
 }
