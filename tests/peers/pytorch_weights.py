@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """PyTorch's side of tests/test_interop.sh: the networks of apps/ as plain modules, weights exchanged both ways.
 
-usage: pytorch_weights.py check NETWORK FOLDER DATA          loads FOLDER/NETWORK.safetensors that Weft wrote, compares
-                                                             outputs with the files that FOLDER/list names, and prints
-                                                             how many of DATA's test images are right
+usage: pytorch_weights.py check NETWORK FOLDER [DATA]        loads FOLDER/NETWORK.safetensors, compares outputs with
+                                                             Weft's, which FOLDER/list names, and prints how many of
+                                                             DATA's test images are right
        pytorch_weights.py train NETWORK FOLDER DATA LIMIT    trains on LIMIT images, writes FOLDER/NETWORK.safetensors,
                                                              and prints the same
        pytorch_weights.py readme NETWORK FOLDER < CODE       runs CODE with the network as `net`, beside the file
@@ -90,7 +90,7 @@ def count_correct(net, folder):
         return sum(int((net(x).argmax(1) == y).sum()) for x, y in zip(images.split(500), labels.split(500)))
 
 
-def check(network, folder, data):
+def check(network, folder, data=None):
     net = new(network)
     net.load_state_dict(load_file(f'{folder}/{network}.safetensors'))
     net.eval()
@@ -105,7 +105,8 @@ def check(network, folder, data):
             sys.exit(f'{inputs}: outputs differ by {error}')
     if not runs:
         sys.exit(f'{folder}/list has no runs of {network}')
-    print(count_correct(net, data))
+    if data:
+        print(count_correct(net, data))
 
 
 def train_on(net, images, labels):
