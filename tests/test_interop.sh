@@ -26,7 +26,7 @@ fi
 right() { tail -n 1 "$1" | sed -E 's/.*\(([0-9,]+) of .*/\1/; s/,//g'; }
 # Rounding may turn one image that lies on the border of two classes.
 same_right() { [ $(($1 - $2)) -ge -1 ] && [ $(($1 - $2)) -le 1 ] || { echo "$1 right, not $2"; return 1; }; }
-weft() { "$BUILD/$1" --data $data --quiet "${@:2}"; }
+weft() { "$BUILD/$1" --data $data --quiet --threads 1 "${@:2}"; }
 pytorch() { "$python" tests/peers/pytorch_weights.py "$@"; }
 outputs_of() { INTEROP=$1 "$unit" interop_writes; }
 
@@ -34,7 +34,7 @@ outputs_of() { INTEROP=$1 "$unit" interop_writes; }
 
 there=$work/there back=$work/back cases=$work/cases
 mkdir "$there" "$back" "$cases"
-limit() { if [ "$1" = mnist_cnn ]; then echo 320; else echo 3200; fi; }
+limit() { if [ "$1" = mnist_cnn ]; then echo 1280; else echo 3200; fi; }
 for app in mnist_tiny mnist_cnn; do
     check "$app trains" weft $app --limit "$(limit $app)" --epochs 1 --batch-size 32 --no-augment \
         --save "$there/$app.safetensors" --export "$there/$app.onnx"

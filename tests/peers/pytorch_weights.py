@@ -153,5 +153,5 @@ if __name__ == '__main__':
     commands = {'check': check, 'train': train, 'readme': readme, 'golden': golden}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
-    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '2')))
+    torch.set_num_threads(1)
     commands[sys.argv[1]](*sys.argv[2:])
