@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """PyTorch's side of tests/test_interop.sh: the networks of apps/ as plain modules, weights exchanged both ways.
 
-usage: pytorch_weights.py check NETWORK FOLDER [DATA]        loads FOLDER/NETWORK.safetensors, compares outputs with
+usage: pytorch_weights.py check NETWORK FOLDER [DATA LAST]   loads FOLDER/NETWORK.safetensors, compares outputs with
                                                              Weft's, which FOLDER/list names, and prints how many of
-                                                             DATA's test images are right
-       pytorch_weights.py train NETWORK FOLDER DATA LIMIT    trains on LIMIT images, writes FOLDER/NETWORK.safetensors,
-                                                             and prints the same
+                                                             DATA's last training images are right
+       pytorch_weights.py train NETWORK FOLDER DATA LAST N   trains on the first N images, writes
+                                                             FOLDER/NETWORK.safetensors, and prints the same
        pytorch_weights.py readme NETWORK FOLDER < CODE       runs CODE with the network as `net`, beside the file
        pytorch_weights.py golden                             writes tests/golden/pytorch_tiny.*: see tests/test_onnx.c
 
@@ -67,9 +67,9 @@ def read_idx(path, shape):
     return torch.from_numpy(data[4 + 4 * data[3]:].copy()).reshape(shape)
 
 
-def data_set(folder, prefix):
-    images = read_idx(f'{folder}/{prefix}-images-idx3-ubyte', (-1, 1, 28, 28)).float()
-    return (images / 255 - MEAN) / DEVIATION, read_idx(f'{folder}/{prefix}-labels-idx1-ubyte', (-1,)).long()
+def data_set(folder, part):
+    images = read_idx(f'{folder}/train-images-idx3-ubyte', (-1, 1, 28, 28))[part].float()
+    return (images / 255 - MEAN) / DEVIATION, read_idx(f'{folder}/train-labels-idx1-ubyte', (-1,))[part].long()
 
 
 def read_values(folder, name, shape):
@@ -83,14 +83,13 @@ def new(network):
     return {'mnist_cnn': make.Cnn, 'mnist_tiny': make.Tiny}[network]()
 
 
-def count_correct(net, folder):
-    images, labels = data_set(folder, 't10k')
-    net.eval()
+def count_correct(net, folder, last):
+    images, labels = data_set(folder, slice(-int(last), None))
     with torch.no_grad():
-        return sum(int((net(x).argmax(1) == y).sum()) for x, y in zip(images.split(500), labels.split(500)))
+        return int((net.eval()(images).argmax(1) == labels).sum())
 
 
-def check(network, folder, data=None):
+def check(network, folder, data=None, last=None):
     net = new(network)
     net.load_state_dict(load_file(f'{folder}/{network}.safetensors'))
     net.eval()
@@ -106,7 +105,7 @@ def check(network, folder, data=None):
     if not runs:
         sys.exit(f'{folder}/list has no runs of {network}')
     if data:
-        print(count_correct(net, data))
+        print(count_correct(net, data, last))
 
 
 def train_on(net, images, labels):
@@ -118,12 +117,11 @@ def train_on(net, images, labels):
         optimizer.step()
 
 
-def train(network, folder, data, limit):
+def train(network, folder, data, last, limit):
     net = new(network)
-    images, labels = data_set(data, 'train')
-    train_on(net, images[:int(limit)], labels[:int(limit)])
+    train_on(net, *data_set(data, slice(int(limit))))
     save_file(net.state_dict(), f'{folder}/{network}.safetensors')
-    print(count_correct(net, data))
+    print(count_correct(net, data, last))
 
 
 def readme(network, folder):
