@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Other tools on what Weft writes, and Weft on what they write: weights to PyTorch and back, networks to ONNX Runtime, the
-# README's lines for both. On MNIST where it is, else on small images. What is not installed is skipped; CI installs it.
-# Settings: ONNXRUNTIME, the folder where npm installed onnxruntime-node (build/peers).
+# Other tools on what Weft writes, and Weft on what they write: weights to PyTorch and back, networks to ONNX Runtime,
+# the lines of the README for both. On MNIST where it is, else on small images. What is not installed is skipped; CI
+# installs it. Settings: ONNXRUNTIME, the folder where npm installed onnxruntime-node (build/peers).
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
 export ONNXRUNTIME=${ONNXRUNTIME:-build/peers} OMP_WAIT_POLICY=passive
