@@ -83,7 +83,7 @@ EXAMPLES        := $(EXAMPLE_SOURCES:apps/%.c=$(BUILD)/%)
 
 PUBLIC_HEADERS := tensor/real.h tensor/error.h tensor/random.h tensor/tensor.h tensor/scope.h tensor/list.h \
                   autograd/autograd.h autograd/ops.h autograd/onnx.h autograd/gradcheck.h nn/nn.h nn/state.h nn/onnx.h \
-                  nn/summary.h optim/optim.h data/data.h apps/trainer.h
+                  nn/summary.h nn/anomaly.h optim/optim.h data/data.h apps/trainer.h
 INCLUDE        := $(BUILD)/include/weft
 STAGED_HEADERS := $(PUBLIC_HEADERS:%=$(INCLUDE)/%) $(INCLUDE)/weft.h
 

@@ -157,6 +157,7 @@ static bool evaluate(TrainerSession *session)
     trainer_display_clear(&session->display);
     ok = ok && trainer_report_write(session, &run, &test);
     if (ok) print_result(run.model, &test, test.seconds);
+    if (ok && session->options.profile) trainer_profile_print(&session->profile, stdout);
     trainer_run_close(&run);
     return ok;
 }
@@ -243,6 +244,7 @@ static bool train(TrainerSession *session)
     }
     if (!trainer_log_close(&session->log)) ok = false;
     if (ok && options->runs > 1) print_statistics(&statistics, trainer_clock() - start);
+    if (ok && options->profile) trainer_profile_print(&session->profile, stdout);
     return ok;
 }
 
@@ -257,6 +259,7 @@ static bool run_session(TrainerSession *session)
     bool ok = trainer_session_load_data(session) && (options->eval ? evaluate(session) : train(session));
     trainer_checkpoint_close(session);
     metrics_free(&session->past);
+    trainer_profile_free(&session->profile);
     trainer_session_free_data(session);
     trainer_report_free(session->report);
     return ok;

@@ -64,7 +64,9 @@ static const Option OPTIONS[] = {
     {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
     {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
     {"", "predict", "IMAGE...", VALUE_LIST, IN(predict), 0, 0, "read PGM digits (-: stdin) by --load"},
-    {"Output", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL},
+    {"Output", "profile", NULL, VALUE_NONE, IN(profile), 0, 0, NULL},
+    {"", "detect-anomaly", NULL, VALUE_NONE, IN(detect_anomaly), 0, 0, "time of each op; op that made a NaN"},
+    {"", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL},
     {"", "help", NULL, VALUE_NONE, IN(help), 0, 0, NULL},
     {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, "only the last line; this; the version"},
 };
@@ -249,6 +251,10 @@ static bool check_together(const TrainerOptions *options)
                                                : "runs");
     }
     if (predict && options->report) return weft_fail("--predict tests no data set: it does not go with --report");
+    if (options->profile && options->detect_anomaly)
+        return weft_fail("--profile would time the checks of --detect-anomaly: they do not go together");
+    if (predict && (options->profile || options->detect_anomaly))
+        return weft_fail("--%s goes with training or --eval", options->profile ? "profile" : "detect-anomaly");
     if (options->resume && !options->checkpoint)
         return weft_fail("--resume needs --checkpoint FILE: the training to go on with");
     for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {

@@ -23,6 +23,7 @@ typedef struct TrainerOptions {
     int64_t threads;
     const char *load, *save, *log, *report, *checkpoint, *export; /* NULL: not asked for */
     TextList predict;
+    bool profile, detect_anomaly;
     bool resume, eval, summary, quiet, help, version;
     uint64_t given;          /* bit i: row i of the table was on the command line */
 } TrainerOptions;

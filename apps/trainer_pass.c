@@ -3,6 +3,7 @@
 
 #include "apps/trainer.h"
 #include "apps/trainer_clock.h"
+#include "autograd/observe.h"
 #include "nn/modes.h"
 #include "tensor/memory.h"
 
@@ -31,6 +32,7 @@ static bool measure(Pass *pass, Tensor *output, Tensor *loss, const Batch *batch
     pass->loss += value * (double)batch->count;
     pass->correct += correct;
     pass->samples += batch->count;
+    autograd_mark("loss and accuracy");
     return true;
 }
 
@@ -41,6 +43,7 @@ static bool learn(const TrainPass *given, Tensor *loss)
         optimizer_clear(given->optimizer);
         return false;
     }
+    autograd_mark("optimizer");
     (*given->step)++;
     return true;
 }
@@ -69,12 +72,14 @@ static bool run_pass(PassMetrics *result, TrainPass given)
     Pass pass = {.given = given, .steps = loader_batches(given.loader), .start = trainer_clock()};
     Batch batch;
     while (loader_next(given.loader, &batch)) {
+        autograd_mark("loading");
         pass.step++;
         if (!run_step(&pass, &batch)) return false;
         *result = metrics_of(&pass);
         if (given.progress != NULL && !given.progress(result, pass.step, pass.steps, given.context)) {
             return weft_fail("interrupted");
         }
+        autograd_mark("other");
     }
     return weft_error() == NULL;
 }

@@ -1,6 +1,7 @@
 /* One training of one network. */
 #include "apps/trainer_checkpoint.h"
 
+#include "nn/anomaly.h"
 #include "nn/state.h"
 
 /* Of a test: it changes no result beyond the last bits of the loss, and keeps what is in memory at a time small. */
@@ -98,11 +99,13 @@ bool trainer_run_open(TrainerRun *run, const TrainerSession *session, uint64_t s
     if (run->model == NULL) return false;
     run->test = loader_new(session->test_set, TEST_BATCH, .mean = MNIST_MEAN, .deviation = MNIST_DEVIATION,
                            .first = session->test_first, .count = session->test_count);
-    return run->test != NULL && (session->options.eval || open_training(run, session));
+    if (run->test == NULL || (!session->options.eval && !open_training(run, session))) return false;
+    return !session->options.detect_anomaly || nn_detect_anomaly(run->model);
 }
 
 void trainer_run_close(TrainerRun *run)
 {
+    (void)!nn_detect_anomaly(NULL); /* turning it off cannot fail */
     metrics_free(&run->metrics);
     optimizer_free(run->optimizer);
     loader_free(run->train);
@@ -118,21 +121,32 @@ static Criterion *criterion_of(const TrainerSession *session)
     return session->app->criterion ? session->app->criterion : op_nll_loss;
 }
 
+static bool train_pass(TrainerRun *run, TrainerSession *session, PassMetrics *result)
+{
+    session->display.testing = false;
+    const bool profile = session->options.profile;
+    if (profile && !trainer_profile_start(&session->profile, run->model)) return false;
+    bool ok = trainer_train(result, run->model, run->train, criterion_of(session), run->optimizer, &run->schedule,
+                            &run->step, session->progress, session);
+    if (profile) trainer_profile_stop(&session->profile);
+    return ok;
+}
+
 bool trainer_run_test(TrainerRun *run, TrainerSession *session, PassMetrics *result)
 {
     session->display.testing = true;
-    return trainer_test(result, run->model, run->test, criterion_of(session), session->progress, session);
+    const bool profile = session->options.profile && run->optimizer == NULL;
+    if (profile && !trainer_profile_start(&session->profile, run->model)) return false;
+    bool ok = trainer_test(result, run->model, run->test, criterion_of(session), session->progress, session);
+    if (profile) trainer_profile_stop(&session->profile);
+    return ok;
 }
 
 static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
 {
     EpochMetrics epoch = {.epoch = number};
     session->display.epoch = number;
-    session->display.testing = false;
-    if (!trainer_train(&epoch.train, run->model, run->train, criterion_of(session), run->optimizer, &run->schedule,
-                       &run->step, session->progress, session)) {
-        return false;
-    }
+    if (!train_pass(run, session, &epoch.train)) return false;
     epoch.lr = optimizer_lr(run->optimizer);
     if (!trainer_run_test(run, session, &epoch.test) || !metrics_add(&run->metrics, &epoch)) return false;
     if (!trainer_checkpoint_write(run, session)) return false;

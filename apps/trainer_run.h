@@ -4,6 +4,7 @@
 
 #include "apps/trainer_log.h"
 #include "apps/trainer_options.h"
+#include "apps/trainer_profile.h"
 #include "apps/trainer_progress.h"
 #include "nn/state_file.h"
 
@@ -29,6 +30,7 @@ typedef struct TrainerSession {
     Metrics past;                  /* the epochs of all runs before the present one */
     struct TrainerReport *report;  /* NULL: nobody asked for one */
     TrainerProgress *progress;     /* of every pass; its context is the session */
+    Profile profile;               /* of training passes or, where nothing trains, of the test; empty without --profile */
     bool reported;                 /* what failed has been printed */
 } TrainerSession;
 

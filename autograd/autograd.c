@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "autograd/node.h"
+#include "autograd/observe.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
 
 static _Thread_local bool recording_is_off;
+static _Thread_local OpObserver *observing;
 static atomic_llong nodes_created; /* of all threads: a graph may pass from one to another */
 
 bool autograd_record(bool on)
@@ -22,6 +24,18 @@ bool autograd_record(bool on)
 bool autograd_is_recording(void)
 {
     return !recording_is_off;
+}
+
+OpObserver *autograd_observe(OpObserver *observer)
+{
+    OpObserver *before = observing;
+    observing = observer;
+    return before;
+}
+
+void autograd_mark(const char *what)
+{
+    if (observing && observing->marked) observing->marked(observing, what);
 }
 
 #ifdef WEFT_DEBUG
@@ -70,6 +84,7 @@ Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input
         if (!inputs[i]) return NULL;
         needed |= inputs[i]->requires_grad;
     }
+    if (observing && !observing->made(observing, &(OpCall){op, attributes, inputs, input_count, result})) return NULL;
     if (recording_is_off || !needed) return result;
     if (input_count > OP_MAX_INPUTS)
         return weft_fail("%s: %d inputs are more than %d", op->name, input_count, OP_MAX_INPUTS);

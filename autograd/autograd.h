@@ -63,6 +63,9 @@ typedef struct Op {
     bool reads_output;     /* backward reads the result's values: node_output */
     /* Writes a call as operators of ONNX: autograd/onnx.h. NULL: it cannot be exported. */
     struct OnnxValue *(*onnx)(const struct OnnxCall *call);
+    /* How many additions and multiplications it takes, for a profile. Its backward takes as many again for each of
+     * inputs 0 and 1 that needs a gradient. NULL: so few that they do not count. */
+    double (*flops)(Tensor *const *inputs, const void *attributes);
 } Op;
 
 /* Finishes an op: records that `op` made `result` of these inputs, unless recording is off or no input requires a

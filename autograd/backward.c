@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "autograd/node.h"
+#include "autograd/observe.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 
@@ -121,6 +122,19 @@ static bool check_unchanged(const Node *node)
     return true;
 }
 
+/* Runs the op's backward function. What ops it uses is its own business; whoever watches learns that it has run. */
+static bool run_backward(const Node *node, Tensor *grad)
+{
+    OpObserver *observer = autograd_observe(NULL);
+    bool ok = (node->op->backward)(node, grad);
+    autograd_observe(observer);
+    if (!ok || !observer) return ok;
+    Tensor *inputs[OP_MAX_INPUTS];
+    for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i].tensor;
+    return observer->went_back(observer, &(OpCall){node->op, node->attributes, inputs, node->input_count, node->output},
+                               grad);
+}
+
 /* Turns the gradient of one op's result into those of its inputs. */
 static bool step_back(Tensor *t, bool keep_graph)
 {
@@ -129,7 +143,7 @@ static bool step_back(Tensor *t, bool keep_graph)
     Scope scope = scope_open();
     Tensor *grad = t->keep_grad ? t->incoming : scope_adopt(t->incoming);
     if (!t->keep_grad) t->incoming = NULL;
-    bool ok = grad && check_unchanged(node) && (node->op->backward)(node, grad);
+    bool ok = grad && check_unchanged(node) && run_backward(node, grad);
     if (!ok && !weft_error()) weft_fail("%s: backward failed", node->op->name);
     scope_close(scope);
     if (ok && !keep_graph) {

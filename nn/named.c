@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "nn/nn.h"
+#include "nn/observe.h"
 #include "tensor/memory.h"
 
 /* ---- Modules ---- */
@@ -126,4 +127,22 @@ int64_t nn_parameter_count(const Module *module)
     for (int64_t i = 0; i < module->parameters.count; i++) count += tensor_count(module->parameters.items[i].tensor);
     for (int64_t i = 0; i < module->child_count; i++) count += nn_parameter_count(module->children[i].module);
     return count;
+}
+
+const char *nn_parameter_name(const NamedTensors *parameters, const Tensor *t)
+{
+    for (int64_t i = 0; i < parameters->count; i++) {
+        if (parameters->items[i].tensor == t) return parameters->items[i].name;
+    }
+    return NULL;
+}
+
+char *nn_layer_name(const NamedTensors *parameters, Tensor *const *inputs, int count, char text[LAYER_TEXT])
+{
+    const char *name = NULL;
+    for (int i = 0; i < count && !name; i++) name = nn_parameter_name(parameters, inputs[i]);
+    snprintf(text, LAYER_TEXT, "%s", name ? name : "");
+    char *dot = strrchr(text, '.');
+    if (dot) *dot = '\0';
+    return text;
 }

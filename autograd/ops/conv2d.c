@@ -177,6 +177,13 @@ static int conv2d_describe(const Node *node, Attribute *attributes)
     return 6;
 }
 
+/* Those of the definition, whichever algorithm it is. */
+static double conv2d_flops(Tensor *const *inputs, const void *attributes)
+{
+    const ConvShape *s = &((const ConvAttributes *)attributes)->shape;
+    return 2 * (double)tensor_count(inputs[WEIGHT]) * (double)(s->samples * s->height.out * s->width.out);
+}
+
 static OnnxValue *conv2d_onnx(const OnnxCall *call)
 {
     const ConvAttributes *a = node_attributes(call->node);
@@ -196,10 +203,10 @@ static OnnxValue *conv2d_onnx(const OnnxCall *call)
 }
 
 static const Op conv2d = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
-                          .onnx = conv2d_onnx,
+                          .flops = conv2d_flops, .onnx = conv2d_onnx,
                           .reads_inputs = 1u << INPUT | 1u << WEIGHT};
 static const Op conv2d_relu = {.name = "conv2d", .backward = conv2d_backward, .describe = conv2d_describe,
-                               .onnx = conv2d_onnx,
+                               .flops = conv2d_flops, .onnx = conv2d_onnx,
                                .reads_inputs = 1u << INPUT | 1u << WEIGHT, .reads_output = true};
 
 const Real *conv2d_relu_output(const Tensor *x)

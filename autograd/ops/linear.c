@@ -69,6 +69,12 @@ static int linear_describe(const Node *node, Attribute *attributes)
     return 1;
 }
 
+static double linear_flops(Tensor *const *inputs, const void *attributes)
+{
+    (void)attributes;
+    return 2 * (double)tensor_size(inputs[X], 0) * (double)tensor_count(inputs[WEIGHT]);
+}
+
 /* y = x weight' + bias */
 static OnnxValue *linear_onnx(const OnnxCall *call)
 {
@@ -79,7 +85,7 @@ static OnnxValue *linear_onnx(const OnnxCall *call)
 }
 
 #define LINEAR_OP .name = "linear", .backward = linear_backward, .describe = linear_describe, \
-                  .onnx = linear_onnx, .reads_inputs = 1u << X | 1u << WEIGHT
+                  .flops = linear_flops, .onnx = linear_onnx, .reads_inputs = 1u << X | 1u << WEIGHT
 static const Op linear_op = {LINEAR_OP};
 static const Op linear_relu_op = {LINEAR_OP, .reads_output = true};
 

@@ -97,13 +97,19 @@ static bool matmul_backward(const Node *node, Tensor *grad)
            multiply(b_grad, transposed(matrix_of(plain_a)), matrix_of(plain_grad)) && node_add_grad(node, 1, b_grad);
 }
 
+static double matmul_flops(Tensor *const *inputs, const void *attributes)
+{
+    (void)attributes;
+    return 2 * (double)tensor_count(inputs[0]) * (double)tensor_size(inputs[1], 1);
+}
+
 static OnnxValue *matmul_onnx(const OnnxCall *call)
 {
     return onnx_op_same(call, "MatMul");
 }
 
 static const Op matmul_op = {
-    .name = "matmul", .backward = matmul_backward, .onnx = matmul_onnx, .reads_inputs = 3};
+    .name = "matmul", .backward = matmul_backward, .flops = matmul_flops, .onnx = matmul_onnx, .reads_inputs = 3};
 
 Tensor *op_matmul(Tensor *a, Tensor *b)
 {

@@ -1,0 +1,246 @@
+/* Watching ops: what the profile and the detection of anomalies are made of, and that detection. */
+#include <float.h>
+
+#include "autograd/observe.h"
+#include "autograd/ops.h"
+#include "nn/anomaly.h"
+#include "nn/nn.h"
+#include "optim/optim.h"
+#include "tests/test.h"
+
+/* ---- The hook ---- */
+
+enum { EVENTS = 32 };
+
+typedef struct Recorder {
+    OpObserver base;
+    char events[EVENTS][32]; /* "linear [2, 3]", "back linear", "mark here" */
+    int count;
+    double flops;
+    bool refuse_made, refuse_back;
+} Recorder;
+
+static char *next_event(Recorder *recorder)
+{
+    return recorder->events[recorder->count++ % EVENTS];
+}
+
+static bool record_made(OpObserver *observer, const OpCall *call)
+{
+    Recorder *recorder = (Recorder *)observer;
+    char shape[SHAPE_TEXT];
+    snprintf(next_event(recorder), 32, "%s %.20s", call->op->name, shape_text(tensor_shape(call->result), shape));
+    if (call->op->flops) recorder->flops += call->op->flops(call->inputs, call->attributes);
+    return !recorder->refuse_made || weft_fail("refused %s", call->op->name);
+}
+
+static bool record_back(OpObserver *observer, const OpCall *call, const Tensor *grad)
+{
+    Recorder *recorder = (Recorder *)observer;
+    snprintf(next_event(recorder), 32, "back %s%s", call->op->name,
+             shape_equal(tensor_shape(grad), tensor_shape(call->result)) ? "" : " of another shape");
+    return !recorder->refuse_back || weft_fail("refused the backward of %s", call->op->name);
+}
+
+static void record_mark(OpObserver *observer, const char *what)
+{
+    snprintf(next_event((Recorder *)observer), 32, "mark %s", what);
+}
+
+static Recorder recorder_new(void)
+{
+    return (Recorder){.base = {record_made, record_back, record_mark}};
+}
+
+static Tensor *input(Shape shape, uint32_t stream)
+{
+    Tensor *t = test_tensor(shape, stream, 1);
+    tensor_set_requires_grad(t, true);
+    return t;
+}
+
+TEST(ops_are_seen_forward_and_backward)
+{
+    static const char *const expected[] = {"matmul [2, 4]", "mark here", "exp [2, 4]", "to_lanes [2, 4]", "sum []",
+                                           "back sum", "back to_lanes", "back exp", "back matmul", "mark there"};
+    Recorder recorder = recorder_new();
+    Tensor *a = input(SHAPE(2, 3), 1), *b = input(SHAPE(3, 4), 2);
+    CHECK(!autograd_observe(&recorder.base));
+    Tensor *product = op_matmul(a, b);
+    autograd_mark("here");
+    CHECK(backward(op_sum(op_exp(product))));
+    autograd_mark("there");
+    CHECK(autograd_observe(NULL) == &recorder.base);
+    CHECK(op_exp(a));
+    autograd_mark("nobody");
+    CHECK_EQUAL(recorder.count, sizeof expected / sizeof *expected);
+    for (int i = 0; i < recorder.count; i++) CHECK_TEXT(recorder.events[i], expected[i]);
+    CHECK_EQUAL(recorder.flops, 2 * 2 * 3 * 4);
+}
+
+/* Ops that a backward function uses are not told, nor counted twice; those that record nothing are told. */
+TEST(ops_are_seen_once)
+{
+    Recorder recorder = recorder_new();
+    Tensor *x = input(SHAPE(2, 3), 1);
+    autograd_observe(&recorder.base);
+    Tensor *y = op_transpose(op_concat((Tensor *[]){x, x}, 2, 1), 0, 1);
+    CHECK(backward(op_sum(y)));
+    int backwards = 0;
+    for (int i = 0; i < recorder.count; i++) backwards += strncmp(recorder.events[i], "back ", 5) == 0;
+    CHECK_EQUAL(recorder.count, 2 * backwards);
+    recorder.count = 0;
+    bool was = autograd_record(false);
+    CHECK(op_exp(x));
+    autograd_record(was);
+    autograd_observe(NULL);
+    CHECK_EQUAL(recorder.count, 1);
+}
+
+TEST(observers_can_make_ops_fail)
+{
+    Recorder recorder = recorder_new();
+    Tensor *x = input(SCALAR, 1);
+    autograd_observe(&recorder.base);
+    Tensor *y = op_exp(x);
+    recorder.refuse_back = true;
+    CHECK(!backward(y));
+    CHECK_ERROR("refused the backward of exp");
+    CHECK(!tensor_grad(x));
+    recorder.refuse_made = true;
+    CHECK(!op_exp(x));
+    CHECK_ERROR("refused exp");
+    autograd_observe(NULL);
+}
+
+TEST(flops_are_those_of_the_definition)
+{
+    Recorder recorder = recorder_new();
+    autograd_observe(&recorder.base);
+    CHECK(op_conv2d(test_tensor(SHAPE(3, 4, 7, 9), 1, 1), test_tensor(SHAPE(6, 2, 3, 2), 2, 1), TENSOR_NONE,
+                    .stride = 2, .padding = 1, .groups = 2));
+    /* 3 samples, 6 channels, [(7 + 2 - 3) / 2 + 1, (9 + 2 - 2) / 2 + 1] = [4, 5]; 2 * 3 * 2 products for each. */
+    CHECK_EQUAL(recorder.flops, 2 * 3 * 6 * 4 * 5 * 2 * 3 * 2);
+    recorder.flops = 0;
+    CHECK(op_linear(test_tensor(SHAPE(5, 7), 1, 1), test_tensor(SHAPE(3, 7), 2, 1), TENSOR_NONE));
+    CHECK_EQUAL(recorder.flops, 2 * 5 * 7 * 3);
+    autograd_observe(NULL);
+}
+
+/* ---- Anomalies ---- */
+
+#define LARGEST (sizeof(Real) == sizeof(float) ? (double)FLT_MAX : DBL_MAX)
+
+/* A network whose weights and input are all `value`: conv, relu, linear. */
+static Module *net_of(double value)
+{
+    Module *net = nn_sequential_named({"conv", nn_conv2d(1, 2, 3)}, {"flat", nn_flatten()}, {"fc", nn_linear(8, 3)});
+    NamedTensors parameters = nn_named_parameters(net);
+    for (int64_t i = 0; i < parameters.count; i++) {
+        Scope scope = scope_open();
+        if (!tensor_copy(parameters.items[i].tensor, tensor_full(tensor_shape(parameters.items[i].tensor), value)))
+            abort();
+        scope_close(scope);
+    }
+    nn_named_free(&parameters);
+    return net;
+}
+
+static Tensor *parameter(const Module *net, const char *name)
+{
+    NamedTensors parameters = nn_named_parameters(net);
+    Tensor *found = NULL;
+    for (int64_t i = 0; i < parameters.count; i++) {
+        if (strcmp(parameters.items[i].name, name) == 0) found = parameters.items[i].tensor;
+    }
+    nn_named_free(&parameters);
+    return found;
+}
+
+TEST(anomalies_forward_are_named)
+{
+    Module *net = net_of(1);
+    Tensor *images = tensor_full(SHAPE(20, 1, 4, 4), 1);
+    CHECK(nn_detect_anomaly(net));
+    CHECK(nn_forward(net, images));
+    CHECK(!weft_error());
+    /* Overflow of finite values, in one sample beyond the first group. */
+    CHECK(tensor_set(images, AT(17, 0, 2, 1), LARGEST));
+    CHECK(tensor_set(parameter(net, "conv.weight"), AT(1, 0, 1, 0), 4));
+    CHECK(!nn_forward(net, images));
+    CHECK_ERROR("anomaly: conv2d of conv made inf at [17, 1, 1, 1] of its result [20, 2, 2, 2], of finite inputs "
+                "[20, 1, 4, 4], [2, 1, 3, 3], [2]");
+    /* An op without parameters is named after the layer before it. */
+    images = tensor_full(SHAPE(20, 1, 4, 4), 30);
+    CHECK(!op_exp(op_exp(nn_forward(net, images))));
+    CHECK_ERROR("anomaly: exp after fc made inf at [0, 0] of its result [20, 3], of finite inputs [20, 3]");
+    /* And NaN, in ops that record nothing. */
+    bool was = autograd_record(false);
+    CHECK(!op_log(tensor_full(SHAPE(2, 2), -1)));
+    CHECK_ERROR("anomaly: log made NaN at [0, 0] of its result [2, 2]");
+    autograd_record(was);
+    CHECK(nn_detect_anomaly(NULL));
+    CHECK(op_log(tensor_full(SHAPE(2, 2), -1)));
+    nn_free(net);
+}
+
+TEST(values_that_no_op_made_are_named)
+{
+    Module *net = net_of(1);
+    CHECK(nn_detect_anomaly(net));
+    CHECK(tensor_set(parameter(net, "fc.weight"), AT(2, 5), NAN));
+    CHECK(!nn_forward(net, tensor_full(SHAPE(2, 1, 4, 4), 1)));
+    CHECK_ERROR("anomaly: linear of fc was given NaN at [2, 5] of its input 1, fc.weight [3, 8], which no op made");
+    CHECK(!nn_forward(net, tensor_full(SHAPE(2, 1, 4, 4), -INFINITY)));
+    CHECK_ERROR("was given -inf at [0, 0, 0, 0] of its input 0, [2, 1, 4, 4], which no op made");
+    CHECK(nn_detect_anomaly(NULL));
+    nn_free(net);
+}
+
+TEST(anomalies_backward_are_named)
+{
+    Module *net = net_of(1);
+    CHECK(nn_detect_anomaly(net));
+    /* 30 is made of nine ones and a bias each, then summed with another: the root's derivative at 0 is infinite. */
+    Tensor *scores = nn_forward(net, tensor_full(SHAPE(2, 1, 4, 4), 1));
+    Tensor *zero = op_sub(scores, tensor_full(SHAPE(2, 3), tensor_get(scores, AT(0, 0))));
+    CHECK(!backward(op_sum(op_sqrt(zero))));
+    CHECK_ERROR("anomaly: the backward of sqrt after fc made inf at [0, 0] of the gradient of its input 0, [2, 3], "
+                "of a finite gradient of its result [2, 3]");
+    CHECK(!tensor_grad(parameter(net, "fc.weight")));
+    /* A gradient that overflows where it meets the input. */
+    Tensor *images = tensor_full(SHAPE(2, 1, 4, 4), LARGEST / 1000);
+    scores = nn_forward(net, images);
+    CHECK(!backward(op_sum(scores), .grad = tensor_full(SCALAR, 1e4)));
+    CHECK_ERROR("anomaly: the backward of linear of fc made inf at [0, 0] of the gradient of its input 1, fc.weight "
+                "[3, 8], of a finite gradient of its result [2, 3]");
+    CHECK(!backward(op_sum(nn_forward(net, tensor_full(SHAPE(2, 1, 4, 4), 1))), .grad = tensor_full(SCALAR, NAN)));
+    CHECK_ERROR("the backward of sum after fc was given NaN at [] of the gradient of its result [], which no op made");
+    CHECK(nn_detect_anomaly(NULL));
+    nn_free(net);
+}
+
+TEST(detection_changes_no_bit)
+{
+    double losses[2];
+    for (int i = 0; i < 2; i++) {
+        nn_seed(3);
+        Module *net = nn_sequential(nn_conv2d(1, 4, 3, .relu = true), nn_batch_norm2d(4), nn_dropout(0.2),
+                                    nn_flatten(), nn_linear(16, 3), nn_log_softmax(1));
+        TensorList parameters = {0};
+        CHECK(nn_parameters(net, &parameters));
+        Optimizer *sgd = optimizer_sgd(&parameters, 0.1);
+        CHECK(i == 0 || nn_detect_anomaly(net));
+        for (int step = 0; step < 4; step++) {
+            Tensor *labels = tensor_full(SHAPE(5), 1);
+            Tensor *loss = op_nll_loss(nn_forward(net, test_tensor(SHAPE(5, 1, 4, 4), 9, 1)), labels);
+            CHECK(backward(loss) && optimizer_step(sgd));
+            losses[i] = tensor_item(loss);
+        }
+        CHECK(nn_detect_anomaly(NULL));
+        optimizer_free(sgd);
+        tensor_list_free(&parameters);
+        nn_free(net);
+    }
+    CHECK(losses[0] == losses[1]);
+}
