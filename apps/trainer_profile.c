@@ -129,9 +129,9 @@ static char *rate_text(double flops, double seconds, char text[RATE_TEXT])
 
 static void print_row(FILE *file, const ProfileRow *row, double all)
 {
-    fprintf(file, "%-24.23s", row->name);
-    if (row->calls > 0) fprintf(file, "%7lld%8.3f%8.3f", (long long)row->calls, row->forward, row->backward);
-    else fprintf(file, "%23s", "");
+    fprintf(file, "%-23.22s", row->name);
+    if (row->calls > 0) fprintf(file, "%7lld%8.3f%9.3f", (long long)row->calls, row->forward, row->backward);
+    else fprintf(file, "%24s", "");
     char forward[RATE_TEXT], backward[RATE_TEXT];
     fprintf(file, "%8.3f%6.1f%%", total_of(row), 100 * total_of(row) / all);
     if (row->forward_flops > 0) {
@@ -147,8 +147,8 @@ void trainer_profile_print(Profile *profile, FILE *file)
     qsort(profile->rows, (size_t)profile->count, sizeof *profile->rows, by_time);
     char head[64];
     snprintf(head, sizeof head, "profile of %.3f seconds", profile->seconds);
-    fprintf(file, "%-31s%8s%8s%8s%7s%17s\n", head, "seconds", "seconds", "seconds", "", "GFLOP/s");
-    fprintf(file, "%-24s%7s%8s%8s%8s%7s%8s%9s\n", "op, layer or shape", "calls", "forward", "backward", "in all",
+    fprintf(file, "%-30s%8s%9s%8s%7s%17s\n", head, "seconds", "seconds", "seconds", "", "GFLOP/s");
+    fprintf(file, "%-23s%7s%8s%9s%8s%7s%8s%9s\n", "op, layer or shape", "calls", "forward", "backward", "in all",
             "share", "forward", "backward");
     for (int64_t i = 0; i < profile->count; i++) {
         const ProfileRow *row = &profile->rows[i];
