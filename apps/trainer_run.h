@@ -30,7 +30,7 @@ typedef struct TrainerSession {
     Metrics past;                  /* the epochs of all runs before the present one */
     struct TrainerReport *report;  /* NULL: nobody asked for one */
     TrainerProgress *progress;     /* of every pass; its context is the session */
-    Profile profile;               /* of training passes or, where nothing trains, of the test; empty without --profile */
+    Profile profile;               /* of training passes or, where nothing trains, of the test */
     bool reported;                 /* what failed has been printed */
 } TrainerSession;
 
