@@ -160,10 +160,10 @@ static bool run_backward(const Node *node, Tensor *grad, ChannelMap *channels, G
     if (!add_parameter_grads(node, channels, sums, shape)) return false;
     if (!node_needs_grad(node, X)) return true;
     Tensor *x_grad = node_new_grad(x);
-    Real *relu_sums = x_grad && conv2d_relu_output(x) ? conv2d_new_sums(x_grad) : NULL;
-    if (!x_grad || (conv2d_relu_output(x) && !relu_sums)) return false;
-    weft_kernels()->batch_norm_grad(x_grad->storage->data, relu_sums, x->storage->data, grad->storage->data, channels, dropped,
-                                    &shape);
+    Real *relu_sums = x_grad && op_conv2d_relu_output(x) ? op_conv2d_new_sums(x_grad) : NULL;
+    if (!x_grad || (op_conv2d_relu_output(x) && !relu_sums)) return false;
+    weft_kernels()->batch_norm_grad(x_grad->storage->data, relu_sums, x->storage->data, grad->storage->data, channels,
+                                    dropped, &shape);
     return node_add_grad(node, X, x_grad);
 }
 

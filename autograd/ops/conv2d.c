@@ -38,7 +38,7 @@ static bool uses_winograd(const ConvShape *s)
 
 /* ---- Packed weights ---- */
 
-/* What the packings of each algorithm, as they are and transposed, are called among what is derived from the weights. */
+/* What each algorithm's packings, as they are and transposed, are called among what is derived from the weights. */
 static const char packings[2][2];
 
 /* The number of sections comes first, since the packing depends on it; in room that keeps the weights aligned. */
@@ -65,7 +65,7 @@ static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool
 /* Names the sums of a gradient among what is derived from it. */
 static const char gradient_sums;
 
-Real *conv2d_new_sums(const Tensor *grad)
+Real *op_conv2d_new_sums(const Tensor *grad)
 {
     return layout_derive(grad, &gradient_sums, layout_groups(grad) * grad->shape.size[1]);
 }
@@ -83,8 +83,8 @@ static bool add_winograd_input_grad(const Node *node, const Tensor *out_grad, co
     const ConvShape *shape = &((const ConvAttributes *)node_attributes(node))->shape;
     const WinogradGrad grad = winograd_grad(node, out_grad);
     WinogradInputGrad result = {.values = in_grad->storage->data,
-                                .relu = conv2d_relu_output(node_input(node, INPUT))};
-    if (result.relu && !(result.sums = conv2d_new_sums(in_grad))) return false;
+                                .relu = op_conv2d_relu_output(node_input(node, INPUT))};
+    if (result.relu && !(result.sums = op_conv2d_new_sums(in_grad))) return false;
     Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(shape, true), sizeof *scratch);
     if (!scratch) return false;
     weft_kernels()->winograd_input_grad(&result, &grad, packed, scratch, shape);
@@ -139,7 +139,7 @@ static const Tensor *masked_gradient(const Node *node, const Tensor *out_grad, c
     if (layout_derived(out_grad, &gradient_sums) || (!a->relu && !node_needs_grad(node, BIAS))) return out_grad;
     const bool masks = a->relu && !a->pool;
     const Tensor *masked = masks ? node_new_grad(out_grad) : out_grad;
-    Real *sums = masked ? conv2d_new_sums(masked) : NULL;
+    Real *sums = masked ? op_conv2d_new_sums(masked) : NULL;
     if (!sums) return NULL;
     const WinogradGrad grad = winograd_grad(node, out_grad);
     if (a->pool) {
@@ -209,7 +209,7 @@ static const Op conv2d_relu = {.name = "conv2d", .backward = conv2d_backward, .d
                                .flops = conv2d_flops, .onnx = conv2d_onnx,
                                .reads_inputs = 1u << INPUT | 1u << WEIGHT, .reads_output = true};
 
-const Real *conv2d_relu_output(const Tensor *x)
+const Real *op_conv2d_relu_output(const Tensor *x)
 {
     return x->node && x->node->op == &conv2d_relu && !x->keep_grad ? x->storage->data : NULL;
 }

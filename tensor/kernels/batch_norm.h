@@ -49,7 +49,7 @@ static inline int valid_in_group(int64_t samples, int64_t group)
     K(batch_norm_sums, (GroupGradients * sums, const Real *x, const Real *y_grad, const ChannelMap *channels,          \
                         Dropped dropped, const BatchNormShape *shape))                                                 \
     /* x_grad = dropped(y_grad) * scale + shift + (x - mean) * slope; zero in spare lanes. With sums [groups][C], x is \
-     * what a relu let pass, x_grad is made the gradient before it, and sums are of that (relu_grad.h). */              \
+     * what a relu let pass, x_grad is made the gradient before it, and sums are of that (relu_grad.h). */             \
     K(batch_norm_grad, (Real * x_grad, Real *sums, const Real *x, const Real *y_grad, const ChannelMap *channels,      \
                         Dropped dropped, const BatchNormShape *shape))
 

@@ -52,14 +52,15 @@ typedef struct WinogradGrad {
 } WinogradGrad;
 
 /* The gradient of the input. If that is what a relu let pass, `relu` is the input itself, the gradient is made that of
- * what came before the relu, and sums [groups][C] (tensor/kernels/relu_grad.h) hold its sums; both are NULL otherwise. */
+ * what came before the relu, and sums [groups][C] (tensor/kernels/relu_grad.h) hold its sums; both are NULL
+ * otherwise. */
 typedef struct WinogradInputGrad {
     Real *values, *sums;
     const Real *relu;
 } WinogradInputGrad;
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
-    /* U: blocks of 32 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for   \
+    /* U: blocks of 32 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for  \
      * the input's gradient, O and C change places */                                                                  \
     K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
     K(winograd, (const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape))   \
@@ -87,6 +88,12 @@ static inline int64_t winograd_across(const ConvShape *shape)
 static inline int64_t winograd_tiles(const ConvShape *shape)
 {
     return (shape->height.out + WINOGRAD_TILE - 1) / WINOGRAD_TILE * winograd_across(shape);
+}
+
+/* Packs in a block of at most WINOGRAD_SIDE of the channels that are left. */
+static inline int64_t winograd_packs(int64_t channels)
+{
+    return conv_divide_up(conv_smaller(channels, WINOGRAD_SIDE), WINOGRAD_PACK);
 }
 
 /* Values of packed weights. */
@@ -162,7 +169,8 @@ static inline int64_t winograd_outer_scratch(const ConvShape *shape)
 {
     const int64_t tiles = winograd_outer_block(shape);
     const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
-    return WINOGRAD_FREQUENCIES * WEFT_LANES * (winograd_stride(winograd_outer_rows(shape), tiles) + winograd_stride(columns, tiles));
+    return WINOGRAD_FREQUENCIES * WEFT_LANES *
+           (winograd_stride(winograd_outer_rows(shape), tiles) + winograd_stride(columns, tiles));
 }
 
 /* Values of the sums of one part of the batch. */

@@ -10,6 +10,7 @@ enum {
     WINDOW = WINOGRAD_WINDOW,
     FREQUENCIES = WINOGRAD_FREQUENCIES,
     PACK = WINOGRAD_PACK,
+    SIDE = WINOGRAD_SIDE,
     COLUMNS = WINOGRAD_COLUMNS,
     KERNEL_SIDE = 3,
     TAPS = KERNEL_SIDE * KERNEL_SIDE,
@@ -98,6 +99,20 @@ typedef struct Square {
     int64_t y, x;          /* of the square's first corner */
     int side;
 } Square;
+
+/* The window of a tile in a plane of the input, and the tile in a plane of the output. */
+VINLINE Square window_square(const ConvShape *shape, int64_t tile)
+{
+    const int64_t across = winograd_across(shape);
+    return (Square){shape->height.in, shape->width.in, tile / across * TILE - shape->padding,
+                    tile % across * TILE - shape->padding, WINDOW};
+}
+
+VINLINE Square tile_square(const ConvShape *shape, int64_t tile)
+{
+    const int64_t across = winograd_across(shape);
+    return (Square){shape->height.out, shape->width.out, tile / across * TILE, tile % across * TILE, TILE};
+}
 
 VINLINE bool is_inside(const Square *s)
 {
@@ -203,23 +218,25 @@ VINLINE void prefetch_grads(const WinogradGrad *plane, const Square *s)
     prefetch_square(plane->values, &pooled, TILE / WINOGRAD_POOL, 0);
 }
 
-/* Transforms windows of one plane: that of tile `first` + t goes to column t of each of the 36 frequencies, `stride`
+/* Tiles of one map that are worked on together. */
+typedef struct Tiles {
+    int64_t first, count;
+} Tiles;
+
+/* Transforms windows of one plane: that of tile number t goes to column t of each of the 36 frequencies, `stride`
  * groups apart. */
-__attribute__((noinline)) static void transform_windows(const ConvShape *shape, const Real *plane, int64_t first,
-                                                        int64_t tiles, Real *result, int64_t stride)
+__attribute__((noinline, unused)) static void transform_windows(const ConvShape *shape, const Real *plane, Tiles tiles,
+                                                                Real *result, int64_t stride)
 {
-    const int64_t across = winograd_across(shape);
-    Square s = {.height = shape->height.in, .width = shape->width.in, .side = WINDOW};
-    for (int64_t tile = 0; tile < tiles; tile++) {
-        s.y = (first + tile) / across * TILE - shape->padding;
-        s.x = (first + tile) % across * TILE - shape->padding;
+    for (int64_t t = 0; t < tiles.count; t++) {
+        const Square s = window_square(shape, tiles.first + t);
         prefetch_next(plane, &s, WINDOW, 0);
         for (int part = 0; part < VPARTS; part++) {
             V values[WINDOW * WINDOW], transformed[FREQUENCIES];
             load_square(plane, &s, WINDOW, part, values);
             transform(input_line, WINDOW, WINDOW, values, transformed);
 #pragma GCC unroll 36
-            for (int f = 0; f < FREQUENCIES; f++) vstore(at(result, tile + f * stride, part), transformed[f]);
+            for (int f = 0; f < FREQUENCIES; f++) vstore(at(result, t + f * stride, part), transformed[f]);
         }
     }
 }

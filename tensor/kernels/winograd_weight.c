@@ -133,11 +133,8 @@ typedef struct GradTile {
 
 VINLINE GradTile grad_tile(const WeightGrad *w, const OuterBlock *b, int64_t tile)
 {
-    const ConvShape *shape = w->shape;
-    const int64_t across = winograd_across(shape), all = winograd_tiles(shape), in_map = (b->first + tile) % all;
-    return (GradTile){(b->first + tile) / all,
-                      {.height = shape->height.out, .width = shape->width.out, .side = TILE,
-                       .y = in_map / across * TILE, .x = in_map % across * TILE}};
+    const int64_t all = winograd_tiles(w->shape);
+    return (GradTile){(b->first + tile) / all, tile_square(w->shape, (b->first + tile) % all)};
 }
 
 /* The plane of a column; columns beyond the last channel repeat it, and nobody reads what comes of them. */
@@ -196,8 +193,8 @@ static void transform_inputs(const WeightGrad *w, const OuterBlock *b, int64_t c
         const int64_t group = (b->first + tile) / all, first = (b->first + tile) % all;
         count = conv_smaller(all - first, b->tiles - tile);
         for (int64_t c = 0; c < channels; c++)
-            transform_windows(shape, at(w->in, (group * shape->in_channels + channel + c) * area, 0), first, count,
-                              at(result, c * b->tiles + tile, 0), stride);
+            transform_windows(shape, at(w->in, (group * shape->in_channels + channel + c) * area, 0),
+                              (Tiles){first, count}, at(result, c * b->tiles + tile, 0), stride);
     }
 }
 
