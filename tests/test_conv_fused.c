@@ -209,7 +209,8 @@ TEST(conv2d_says_which_window_is_wrong)
 TEST(conv2d_and_max_pool_in_a_sequential)
 {
     nn_seed(1);
-    Module *net = nn_sequential(nn_conv2d(3, 32, 3, .relu = true), nn_conv2d(32, 32, 3, .relu = true), nn_max_pool2d(2));
+    Module *net = nn_sequential(nn_conv2d(3, 32, 3, .relu = true), nn_conv2d(32, 32, 3, .relu = true),
+                                nn_max_pool2d(2));
     Tensor *x = test_tensor(SHAPE(5, 3, 12, 12), 1, 1), *y = nn_forward(net, x), *step = x;
     for (int64_t i = 0; i < 2; i++) step = nn_forward(net->children[i].module, step);
     Tensor *apart = op_max_pool2d(step, 2);

@@ -1,8 +1,8 @@
 /* What a convolution with relu and the ops after it agree on. Internal.
  *
  * The gradient of its result passes the relu's mask first, and the bias's gradient sums what passed. An op that makes
- * such a gradient of its input x, and has its values at hand, may do both: where op_conv2d_relu_output(x) gives x's values
- * it writes the gradient of what came before the relu, and the sums of each channel of each group (as
+ * such a gradient of its input x, and has its values at hand, may do both: where op_conv2d_relu_output(x) gives x's
+ * values it writes the gradient of what came before the relu, and the sums of each channel of each group (as
  * tensor/kernels/relu_grad.h defines them) into op_conv2d_new_sums(grad). The convolution finds them with the gradient.
  * Gradients that are added up lose them, and are masked again, which changes nothing. */
 #ifndef WEFT_OPS_CONV2D_H
