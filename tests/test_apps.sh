@@ -49,6 +49,7 @@ usage_error --load --eval
 usage_error --save --eval --load x --save y
 usage_error --log --eval --load x --log y
 usage_error --save --save x --runs 2
+usage_error --export --export x --runs 2
 usage_error 'same file' --log "$work/x" --save "$work/../${work##*/}/x"
 usage_error 'same file' --log "$work/digits" --load "$work/digits"
 usage_error 'same file' --checkpoint "$work/x" --save "$work/x"
@@ -185,6 +186,12 @@ run 1 "$tiny" $quick --save "$work/nowhere/x.safetensors"
 says "$work/nowhere"
 run 1 "$tiny" $quick --save "$data"
 says "$data"
+run 1 "$tiny" $quick --export "$work/nowhere/x.onnx" --log "$work/unbegun.csv"
+says "$work/nowhere"
+check 'and before it trains' test ! -e "$work/unbegun.csv"
+cp "$work/a.csv" "$work/kept.onnx"
+run 1 "$tiny" --data "$data" --eval --load "$work/nothing.safetensors" --export "$work/kept.onnx"
+check 'a network that is not there leaves an earlier export' cmp -s "$work/a.csv" "$work/kept.onnx"
 run 1 "$tiny" $quick --log "$work/nowhere/x.csv"
 says "$work/nowhere/x.csv"
 cp "$work/a.csv" "$work/kept.csv"
