@@ -254,7 +254,8 @@ static void correlate(Correlation *c)
     c->blocks = fit > few ? fit : conv_smaller(few, c->y.out);
     GroupStatistics *const statistics = c->statistics;
     if (c->blocks > 1) c->statistics = NULL;
-    const int64_t work = CONV_PACK * c->in_channels * c->y.taps * c->x.taps * (c->y.out / c->blocks) * c->x.out * VPARTS;
+    const int64_t outputs = c->y.out / c->blocks * c->x.out;
+    const int64_t work = CONV_PACK * c->in_channels * c->y.taps * c->x.taps * outputs * VPARTS;
     parallel_for(c->groups * c->sections * c->blocks * c->tiles, THREAD_WORK / (work + 1) + 1, correlate_items, c);
     if (statistics && !c->statistics) {
         const BatchNormShape maps = {c->samples, c->sections * c->out_channels, c->y.out * c->x.out};
