@@ -328,7 +328,8 @@ def relu(x):
 def max_pool(x):
     largest = F.unfold(x.reshape(-1, 1, *x.shape[2:]), 2, stride=2).topk(2, 1).values
     gaps = largest[:, 0] - largest[:, 1]
-    margins.append((gaps[gaps > 0].min() / x.std()).item())
+    if (gaps > 0).any():  # ties have no margin: the first wins, whatever the rounding
+        margins.append((gaps[gaps > 0].min() / x.std()).item())
     return F.max_pool2d(x, 2)
 
 
