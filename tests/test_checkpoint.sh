@@ -34,7 +34,7 @@ one_begins_with_the_other()
 # again when it is done; and what is done is compared with what nobody killed.
 killed_and_resumed()
 {
-    local kills=$1 begun duration killed=0 resumed=0 status save="--save $work/k.safetensors" resume moment
+    local kills=$1 begun duration killed=0 status=0 save="--save $work/k.safetensors" resume moment
     shift
     [[ "$*" = *--runs* ]] && save=
     begun=$(date +%s%N)
@@ -43,43 +43,46 @@ killed_and_resumed()
     duration=$(($(date +%s%N) - begun))
     "$@" --log "$work/again.csv" > "$work/whole.out" 2> "$work/err"
     rm -f "$work/k" "$work/k.csv"
-    touch "$work/before.csv"
-    while [ $killed -lt "$kills" ] || [ -f "$work/k" ]; do
+    : > "$work/before.csv"
+    while [ $killed -lt "$kills" ] || [ $status != 0 ]; do
         resume=
         [ -f "$work/k" ] && resume=--resume && resumed=$((resumed + 1))
         moment=(env)
         if [ $killed -lt "$kills" ] && [ -n "$calls" ] && [ $((RANDOM % 3)) = 0 ]; then
-            moment=(env "LD_PRELOAD=$calls" "KILL_AT=$((RANDOM % 200 + 1))")
+            moment=(env "LD_PRELOAD=$calls" "KILL_AT=$((RANDOM % 500 + 1))")
         elif [ $killed -lt "$kills" ]; then
-            moment=(timeout -s KILL "$((duration * (RANDOM % 1000) / 1000 / 1000000000)).$(
+            # In the foreground timeout waits until the program is dead: a write that is under way may end late.
+            moment=(timeout --foreground -s KILL "$((duration * (RANDOM % 1000) / 1000 / 1000000000)).$(
                 printf %09d $((duration * (RANDOM % 1000) / 1000 % 1000000000)))")
         fi
         # shellcheck disable=SC2086
         { "${moment[@]}" "$@" --checkpoint "$work/k" $resume $save --log "$work/k.csv" > "$work/out"; } 2> "$work/err"
         status=$?
         [ -f "$work/k.csv" ] || touch "$work/k.csv"
-        check "rows survive a kill" one_begins_with_the_other "$work/before.csv" "$work/k.csv"
+        check "$*: rows survive a kill" one_begins_with_the_other "$work/before.csv" "$work/k.csv"
         cp "$work/k.csv" "$work/before.csv"
-        if [ $status = 137 ]; then
+        if [ $status = 137 ] || [ $status = 124 ]; then # killed; or timeout was about to when it ended
             killed=$((killed + 1))
             continue
         fi
         check "$* ends well when resumed: $(head -n 1 "$work/err")" [ $status = 0 ]
+        [ $status = 0 ] || break
         check "$*: the rows of one that was not killed" same_rows "$work/whole.csv" "$work/k.csv"
         [ -z "$save" ] || check "$*: the bytes of one that was not killed" cmp "$work/whole.safetensors" \
             "$work/k.safetensors"
         check "$*: says what one says that was not killed" [ "$(statistics "$work/whole.out")" = \
             "$(statistics "$work/out")" ]
-        rm -f "$work/k" "$work/k.csv" "$work/before.csv"
-        touch "$work/before.csv"
+        rm -f "$work/k" "$work/k.csv"
+        : > "$work/before.csv"
     done
-    check "$*: killed $killed times, resumed $resumed times" [ $resumed -gt $((kills / 4)) ]
 }
+resumed=0
 quick="--data $data --quiet --batch-size 24 --dropout 0.2 --limit 100"
 killed_and_resumed 30 "$tiny" $quick --epochs 5
 killed_and_resumed 10 "$tiny" $quick --epochs 3 --limit 40 --runs 2
 killed_and_resumed 10 "$cnn" $quick --epochs 3 --limit 40
 rm -f "$work"/k.tmp-*
+check "50 kills: resumed $resumed times" [ $resumed -gt 15 ]
 
 # ---- Stopped by hand; or done ----
 
@@ -94,6 +97,12 @@ shows 'resuming after epoch 4 of 4'
 check 'a training that is done is not trained on' cmp "$work/first.safetensors" "$work/again.safetensors"
 check 'nor is its checkpoint touched' cmp "$work/done" "$work/kept"
 check 'its csv is there again, byte for byte' cmp "$work/done.csv" "$work/again.csv"
+several="$tiny $quick --limit 40 --epochs 2 --runs 3 --checkpoint $work/several"
+run 0 $several --log "$work/several.csv"
+cp "$work/out" "$work/said"
+run 0 $several --log "$work/again.csv" --resume
+check 'several runs that are done say the same' [ "$(statistics "$work/said")" = "$(statistics "$work/out")" ]
+check 'and have the same csv' cmp "$work/several.csv" "$work/again.csv"
 check 'a checkpoint changes no weights' cmp "$work/whole.safetensors" "$work/first.safetensors"
 
 # ---- Another training ----
