@@ -68,10 +68,12 @@ record()
     echo "$3" >> "$work/$1.$2"
     printf '    %-28s %-10s %12s\n' "$1" "$2" "$3" >&2
 }
-# speed WHAT NETWORK IMAGES SHORT LONG: images/s of the function WHAT, of so many images an epoch.
+# speed WHAT NETWORK IMAGES SHORT LONG: images/s of the function WHAT, of so many images an epoch. The first run is not
+# counted: after another program it finds neither its files nor memory ready, which would shorten the difference.
 speed()
 {
     local few many
+    seconds "$1" "$2" "$4" > "$work/first" || fail "$1 $2 failed"
     few=$(seconds "$1" "$2" "$4") || fail "$1 $2 failed"
     many=$(seconds "$1" "$2" "$5") || fail "$1 $2 failed"
     record "$1" "$2" "$(awk -v n="$3" -v e=$(($5 - $4)) -v t="$few" -v u="$many" \
