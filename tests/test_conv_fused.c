@@ -161,6 +161,57 @@ TEST(conv2d_masks_again_what_was_added_up)
     check_all(used_twice, same, 2);
 }
 
+/* Ops that hand one gradient to both of their inputs: each convolution sums and masks it for itself. */
+static Tensor *branch(Tensor *const leaves[LEAVES], bool fused, int64_t max_pool)
+{
+    if (fused) return op_conv2d(leaves[X], leaves[WEIGHT], leaves[BIAS], .relu = true, .max_pool = max_pool);
+    Tensor *x = op_relu(op_conv2d(leaves[X], leaves[WEIGHT], leaves[BIAS]));
+    return max_pool ? op_max_pool2d(x, max_pool) : x;
+}
+
+static Tensor *plain(Tensor *const leaves[LEAVES])
+{
+    return op_conv2d(leaves[X], leaves[WEIGHT], leaves[BIAS]);
+}
+
+static Tensor *relu_and_plain(Tensor *const leaves[LEAVES], bool fused, Tensor **between)
+{
+    (void)between;
+    Tensor *x = branch(leaves, fused, 0);
+    return op_add(x, plain(leaves));
+}
+
+static Tensor *plain_and_relu(Tensor *const leaves[LEAVES], bool fused, Tensor **between)
+{
+    (void)between;
+    Tensor *x = plain(leaves);
+    return op_sub(branch(leaves, fused, 0), x);
+}
+
+static Tensor *reshaped(Tensor *const leaves[LEAVES], bool fused, Tensor **between)
+{
+    (void)between;
+    Tensor *x = op_flatten(branch(leaves, fused, 0));
+    return op_add(x, op_flatten(plain(leaves)));
+}
+
+static Tensor *both_pooled(Tensor *const leaves[LEAVES], bool fused, Tensor **between)
+{
+    (void)between;
+    Tensor *x = branch(leaves, fused, 2);
+    return op_add(x, fused ? op_conv2d(leaves[X], leaves[WEIGHT], leaves[BIAS], .max_pool = 2)
+                           : op_max_pool2d(plain(leaves), 2));
+}
+
+TEST(convolutions_share_a_gradient_and_not_its_sums)
+{
+    static const Size two[] = {{17, 32, 7, 6, 32}, {3, 4, 7, 6, 8}};
+    check_all(relu_and_plain, two, 2);
+    check_all(plain_and_relu, two, 2);
+    check_all(reshaped, two, 2);
+    check_all(both_pooled, two, 2);
+}
+
 static Tensor *normed(Tensor *const leaves[LEAVES], bool fused, Tensor **between)
 {
     (void)between;

@@ -131,36 +131,46 @@ static bool add_bias_grad(const Node *node, const Real *sums, const ConvShape *s
     return node_add_grad(node, BIAS, bias_grad);
 }
 
-/* The gradient of what came before relu, with its sums: out_grad itself where there was no relu, or whoever made it, or
- * the indices of the maxima, have taken care of that. */
-static const Tensor *masked_gradient(const Node *node, const Tensor *out_grad, const ConvAttributes *a)
+/* The gradient of what came before relu, and the sums of its channels in each group. */
+typedef struct Masked {
+    const Tensor *grad;
+    const Real *sums; /* NULL where nobody wants them */
+} Masked;
+
+/* out_grad itself where there was no relu, or the indices of the maxima have taken care of it, or whoever made out_grad
+ * has. The sums that are made here are not kept with out_grad: it may be the gradient of other ops' results, too. */
+static bool mask_gradient(const Node *node, const Tensor *out_grad, Masked *masked)
 {
+    const ConvAttributes *a = node_attributes(node);
     const ConvShape *s = &a->shape;
-    if (layout_derived(out_grad, &gradient_sums) || (!a->relu && !node_needs_grad(node, BIAS))) return out_grad;
     const bool masks = a->relu && !a->pool;
-    const Tensor *masked = masks ? node_new_grad(out_grad) : out_grad;
-    Real *sums = masked ? op_conv2d_new_sums(masked) : NULL;
-    if (!sums) return NULL;
-    const WinogradGrad grad = winograd_grad(node, out_grad);
+    *masked = (Masked){out_grad, masks ? layout_derived(out_grad, &gradient_sums) : NULL};
+    if (masked->sums || (!masks && !node_needs_grad(node, BIAS))) return true;
+    Tensor *sums = layout_new(SHAPE(s->groups * s->out_channels), LAYOUT_PLAIN);
+    Tensor *grad = masks ? node_new_grad(out_grad) : NULL;
+    if (!sums || (masks && !grad)) return false;
+    masked->sums = sums->storage->data;
+    if (masks) masked->grad = grad;
     if (a->pool) {
+        const WinogradGrad pooled = winograd_grad(node, out_grad);
         const PoolShape pool = winograd_pool(s, s->groups);
-        weft_kernels()->channel_sums_pooled(sums, grad.values, grad.indices, &pool);
+        weft_kernels()->channel_sums_pooled(sums->storage->data, pooled.values, pooled.indices, &pool);
     } else {
-        weft_kernels()->channel_sums(sums, masked->storage->data, grad.values,
+        weft_kernels()->channel_sums(sums->storage->data, masks ? grad->storage->data : NULL, out_grad->storage->data,
                                      masks ? node_output(node)->storage->data : NULL, s->groups * s->out_channels,
                                      s->height.out * s->width.out);
     }
-    return masked;
+    return true;
 }
 
 static bool conv2d_backward(const Node *node, Tensor *grad)
 {
-    const ConvAttributes *a = node_attributes(node);
-    const Tensor *out_grad = masked_gradient(node, grad, a);
-    return out_grad &&
-           (!node_needs_grad(node, BIAS) || add_bias_grad(node, layout_derived(out_grad, &gradient_sums), &a->shape)) &&
-           (!node_needs_grad(node, INPUT) || add_input_grad(node, out_grad, &a->shape)) &&
-           (!node_needs_grad(node, WEIGHT) || add_weight_grad(node, out_grad, &a->shape));
+    const ConvShape *shape = &((const ConvAttributes *)node_attributes(node))->shape;
+    Masked masked;
+    return mask_gradient(node, grad, &masked) &&
+           (!node_needs_grad(node, BIAS) || add_bias_grad(node, masked.sums, shape)) &&
+           (!node_needs_grad(node, INPUT) || add_input_grad(node, masked.grad, shape)) &&
+           (!node_needs_grad(node, WEIGHT) || add_weight_grad(node, masked.grad, shape));
 }
 
 /* ---- The op ---- */

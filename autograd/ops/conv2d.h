@@ -4,7 +4,8 @@
  * such a gradient of its input x, and has its values at hand, may do both: where op_conv2d_relu_output(x) gives x's
  * values it writes the gradient of what came before the relu, and the sums of each channel of each group (as
  * tensor/kernels/relu_grad.h defines them) into op_conv2d_new_sums(grad). The convolution finds them with the gradient.
- * Gradients that are added up lose them, and are masked again, which changes nothing. */
+ * That must be a tensor that the op made for x alone. Gradients that are added up lose the sums, and are masked again,
+ * which changes nothing. */
 #ifndef WEFT_OPS_CONV2D_H
 #define WEFT_OPS_CONV2D_H
 
