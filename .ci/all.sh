@@ -1,24 +1,26 @@
 # What .ci/run --all adds, sourced by it: other processors and another libc, and the slow checkers.
 # shellcheck shell=bash
 
+# Each test may take an hour.
+patient="--timeout 3600"
+
 # ---- Races. clang's OpenMP runtime tells ThreadSanitizer of its barriers, through Archer; gcc's does not ----
 
 archer=$(find /usr/lib/llvm-*/lib -name libarcher.so 2> "$work/err" | sort -V | tail -n 1)
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1 allocator_may_return_null=1"
-ISA=baseline RUN="env OMP_TOOL_LIBRARIES=$archer OMP_NUM_THREADS=3" unit CC=clang MODE=tsan
+PARTS=$patient ISA=baseline RUN="env OMP_TOOL_LIBRARIES=$archer OMP_NUM_THREADS=3" unit CC=clang MODE=tsan
 unset TSAN_OPTIONS
 
 # ---- Everything at -O0, kernels too: each lane's fused multiply-add stands alone then ----
 
-unit BUILD=build/O0 CFLAGS=-O0 KERNEL_FLAGS=-O0
+PARTS=$patient unit BUILD=build/O0 CFLAGS=-O0 KERNEL_FLAGS=-O0
 
 # ---- Other machines. Linked statically they need no libraries of their own ----
 
 unit CC=musl-gcc OPENMP=0
 unit CC=i686-linux-gnu-gcc OPENMP=0 LDFLAGS=-static # outside the promise of the same bits
-# Emulation is slow: hundreds of gradients by differences are left to the machine itself, and the limit of each test is
-# an hour.
-emulated="--timeout 3600 $(ls tests/test_*.c | grep -v test_gradcheck.c)"
+# Emulation is slow: hundreds of gradients by differences are left to the machine itself.
+emulated="$patient $(ls tests/test_*.c | grep -v test_gradcheck.c)"
 PARTS=$emulated RUN=qemu-aarch64 unit CC=aarch64-linux-gnu-gcc OPENMP=0 LDFLAGS=-static
 counted tests/test_bits.sh "qemu-aarch64 $(build_folder CC=aarch64-linux-gnu-gcc OPENMP=0 LDFLAGS=-static)"
 PARTS=$emulated RUN="qemu-s390x -cpu max" unit CC=s390x-linux-gnu-gcc OPENMP=0 LDFLAGS=-static # big-endian
