@@ -95,8 +95,9 @@ static void write_facts(FILE *file, const ReportPage *page)
         const PassMetrics *last = &page->session->past.epochs[page->session->past.count - 1].train;
         write_fact(file, "epochs", "%s", commas(page->session->options.epochs, text));
         write_fact(file, "training time", "<time>%s</time>", time_text(run_seconds(page), seconds));
-        write_fact(file, "images/s in training", "<time>%s</time>",
-                   commas((int64_t)((double)last->samples / last->seconds), text));
+        if (last->seconds > 0) /* 0 where the clock is coarse */
+            write_fact(file, "images/s in training", "<time>%s</time>",
+                       commas((int64_t)((double)last->samples / last->seconds), text));
     }
     fprintf(file, "</dl>\n</header>\n");
 }

@@ -19,6 +19,7 @@
 #define EPOCH "epoch"
 #define STEP "step"
 #define METRICS "metrics"
+#define VELOCITIES "velocities"
 #define DRAWS "draws."
 /* The prefix of velocities among the tensors. */
 #define MOMENTUM "momentum."
@@ -62,6 +63,9 @@ static bool note_training(SafetensorsMetadata *training, const TrainerSession *s
     char name[OPTION_TEXT], value[OPTION_TEXT];
     for (int i = 0; ok && trainer_options_result(options, &i, name, value);)
         ok = safetensors_put_text(training, name, "%s", value);
+    const Augmentation *a = &session->app->augmentation;
+    ok = ok && safetensors_put_text(training, "the program's augmentation", "%.17g %.17g %.17g %.17g", a->rotation,
+                                    a->translation, a->scale, a->shear);
     return ok && note_load(training, options->load) && note_data(training, session) &&
            safetensors_put_text(training, "the cycle of momentum", trainer_cycles_momentum(session) ? "on" : "off");
 }
@@ -93,7 +97,6 @@ static bool put_draws(SafetensorsMetadata *metadata, Module *model)
     bool ok = modules.count >= 0;
     for (int64_t i = 0; i < modules.count && ok; i++) {
         const NamedChild *named = &modules.items[i];
-        if (named->module->draws == 0) continue;
         Text name = {0};
         ok = weft_text_put(&name, DRAWS "%s", named->name) &&
              safetensors_put_text(metadata, name.bytes, "%" PRIu32, named->module->draws);
@@ -101,6 +104,14 @@ static bool put_draws(SafetensorsMetadata *metadata, Module *model)
     }
     nn_named_modules_free(&modules);
     return ok;
+}
+
+/* Parameters without a gradient have none. */
+static int64_t count_velocities(const Optimizer *optimizer)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < optimizer_count(optimizer); i++) count += optimizer_velocity(optimizer, i) != NULL;
+    return count;
 }
 
 static bool put_all(SafetensorsMetadata *metadata, const TrainerRun *run, const TrainerSession *session)
@@ -111,8 +122,9 @@ static bool put_all(SafetensorsMetadata *metadata, const TrainerRun *run, const 
         ok = safetensors_put_text(metadata, training->items[i].name, "%s", training->items[i].text);
     return ok && safetensors_put_text(metadata, RUN, "%" PRId64, session->display.run) &&
            safetensors_put_text(metadata, EPOCH, "%" PRId64, run->metrics.count) &&
-           safetensors_put_text(metadata, STEP, "%" PRId64, run->step) && put_draws(metadata, run->model) &&
-           put_metrics(metadata, &session->past, &run->metrics);
+           safetensors_put_text(metadata, STEP, "%" PRId64, run->step) &&
+           safetensors_put_text(metadata, VELOCITIES, "%" PRId64, count_velocities(run->optimizer)) &&
+           put_draws(metadata, run->model) && put_metrics(metadata, &session->past, &run->metrics);
 }
 
 /* What a parameter's velocity is called, to be freed. */
@@ -208,7 +220,7 @@ static bool read_pass(const char **text, PassMetrics *pass)
     pass->seconds = next_number(text);
     double samples = next_number(text);
     bool ok = isfinite(pass->loss) && pass->accuracy >= 0 && pass->accuracy <= 1 && isfinite(pass->seconds) &&
-              samples >= 1 && samples <= MOST_SAMPLES;
+              pass->seconds >= 0 && samples >= 1 && samples <= MOST_SAMPLES;
     if (ok) pass->samples = (int64_t)samples;
     return ok;
 }
@@ -259,26 +271,28 @@ void trainer_checkpoint_close(TrainerSession *session)
 
 /* ---- Reading: bringing a run there ---- */
 
+static int64_t count_draws(const SafetensorsMetadata *metadata)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < metadata->count; i++)
+        count += strncmp(metadata->items[i].name, DRAWS, strlen(DRAWS)) == 0;
+    return count;
+}
+
 static bool read_draws(const Safetensors *file, Module *model)
 {
     NamedModules modules = nn_named_modules(model);
     bool ok = modules.count >= 0;
-    int64_t left = 0, draws;
-    for (int64_t i = 0; i < file->metadata.count; i++)
-        left += strncmp(file->metadata.items[i].name, DRAWS, strlen(DRAWS)) == 0;
+    int64_t left = count_draws(&file->metadata) - modules.count, draws;
     for (int64_t i = 0; i < modules.count && ok; i++) {
         Text name = {0};
         ok = weft_text_put(&name, DRAWS "%s", modules.items[i].name);
-        if (ok && safetensors_text(&file->metadata, name.bytes)) {
-            ok = read_count(file, name.bytes, 0, UINT32_MAX, &draws);
-            if (ok) modules.items[i].module->draws = (uint32_t)draws;
-            left--;
-        }
+        ok = ok && read_count(file, name.bytes, 0, UINT32_MAX, &draws);
+        if (ok) modules.items[i].module->draws = (uint32_t)draws;
         weft_text_free(&name);
     }
     nn_named_modules_free(&modules);
-    return ok && (left == 0 || weft_fail("%s: another network: it has %lld more layers that draw random numbers",
-                                         file->path, (long long)left));
+    return ok && (left == 0 || weft_fail("%s: another network: it has %lld more layers", file->path, (long long)left));
 }
 
 /* The network's tensors, and new ones in the open scope for the velocities that the file has. */
@@ -305,11 +319,22 @@ static bool set_velocities(Optimizer *optimizer, const NamedTensors *tensors, in
     return ok;
 }
 
-static bool read_tensors(const Safetensors *file, const TrainerRun *run)
+/* With momentum there are as many as were written, and one at least; without it there is none. */
+static bool check_velocities(const Safetensors *file, int64_t found, const TrainerSession *session)
+{
+    bool momentum = session->options.momentum != 0 || trainer_cycles_momentum(session);
+    int64_t written;
+    if (!read_count(file, VELOCITIES, momentum, momentum ? INT64_MAX : 0, &written)) return false;
+    return found == written || weft_fail("%s: has the velocities of %lld of this network's parameters, not of %lld",
+                                         file->path, (long long)found, (long long)written);
+}
+
+static bool read_tensors(const Safetensors *file, const TrainerRun *run, const TrainerSession *session)
 {
     NamedTensors tensors = {0}, state = {0};
     Scope scope = scope_open();
     bool ok = state_collect(run->model, &state) && collect_places(&tensors, file, run) && state_read(file, &tensors) &&
+              check_velocities(file, tensors.count - state.count, session) &&
               set_velocities(run->optimizer, &tensors, state.count);
     scope_close(scope);
     nn_named_free(&state);
@@ -328,13 +353,23 @@ static bool take_metrics(TrainerRun *run, TrainerSession *session)
     return ok;
 }
 
+static bool read_step(const Safetensors *file, TrainerRun *run)
+{
+    int64_t batches = loader_batches(run->train), expected = run->metrics.count * batches;
+    if (!read_count(file, STEP, 0, INT64_MAX, &run->step)) return false;
+    return run->step == expected ||
+           weft_fail("%s: \"" STEP "\" is %lld, not %lld: epoch %lld of %lld batches each", file->path,
+                     (long long)run->step, (long long)expected, (long long)run->metrics.count, (long long)batches);
+}
+
 bool trainer_checkpoint_restore(TrainerRun *run, TrainerSession *session)
 {
     const Safetensors *file = &session->checkpoint.file;
     if (file->bytes == NULL) return true;
-    bool ok = read_tensors(file, run) && read_draws(file, run->model) &&
-              read_count(file, STEP, 0, INT64_MAX, &run->step) && take_metrics(run, session);
+    bool ok = read_tensors(file, run, session) && read_draws(file, run->model) && take_metrics(run, session) &&
+              read_step(file, run);
     if (ok) loader_set_epoch(run->train, run->metrics.count);
+    if (ok) session->checkpoint.epoch = run->metrics.count;
     safetensors_close(&session->checkpoint.file);
     return ok;
 }

@@ -8,6 +8,7 @@
 #define WEFT_TRAINER_LOG_H
 
 #include "apps/trainer.h"
+#include "tensor/text.h"
 
 typedef struct TrainerLog {
     const char *path; /* NULL: nobody asked for one */
@@ -21,6 +22,10 @@ typedef struct TrainerLog {
  * nothing is written then. */
 bool trainer_log_open(TrainerLog *log, const char *path, bool seeds) WEFT_CHECKED;
 bool trainer_log_row(TrainerLog *log, uint64_t seed, const EpochMetrics *epoch) WEFT_CHECKED;
+/* Appends the row to a text, for what follows. */
+bool trainer_log_put(const TrainerLog *log, Text *rows, uint64_t seed, const EpochMetrics *epoch) WEFT_CHECKED;
+/* Puts a file of these rows in place of what was there, whole or not at all: on resuming, no row is lost. */
+bool trainer_log_replace(TrainerLog *log, const char *rows) WEFT_CHECKED;
 bool trainer_log_close(TrainerLog *log) WEFT_CHECKED;
 
 #endif

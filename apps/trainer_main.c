@@ -177,13 +177,22 @@ static double seconds_of(const Metrics *metrics)
 }
 
 /* The log's rows of epochs that a checkpoint has; `before`: how many were before them, over all runs. */
-static bool log_again(TrainerSession *session, const Metrics *metrics, int64_t before)
+static bool put_rows(const TrainerSession *session, Text *rows, const Metrics *metrics, int64_t before)
 {
     bool ok = true;
     for (int64_t i = 0; i < metrics->count && ok; i++) {
         int64_t run = (before + i) / session->options.epochs;
-        ok = trainer_log_row(&session->log, seed_of(session, run + 1), &metrics->epochs[i]);
+        ok = trainer_log_put(&session->log, rows, seed_of(session, run + 1), &metrics->epochs[i]);
     }
+    return ok;
+}
+
+static bool log_again(TrainerSession *session, const Metrics *own)
+{
+    Text rows = {0};
+    bool ok = put_rows(session, &rows, &session->past, 0) && put_rows(session, &rows, own, session->past.count) &&
+              (rows.length == 0 || trainer_log_replace(&session->log, rows.bytes));
+    weft_text_free(&rows);
     return ok;
 }
 
@@ -195,7 +204,7 @@ static bool begin(TrainerSession *session, const TrainerRun *run)
     print_remarks(session, run->model);
     if (!trainer_log_open(&session->log, options->log, options->runs > 1)) return false;
     if (!options->quiet) print_start(session, run);
-    return log_again(session, &session->past, 0) && log_again(session, &run->metrics, session->past.count);
+    return log_again(session, &run->metrics);
 }
 
 static bool report_last(const TrainerSession *session, const TrainerRun *run)
@@ -282,7 +291,10 @@ static int failure(const TrainerSession *session)
     fprintf(stderr, "%s: ", session->app->name);
     if (display->epoch > 0 && display->runs > 1) fprintf(stderr, "run %lld, ", (long long)display->run);
     if (display->epoch > 0) fprintf(stderr, "epoch %lld: ", (long long)display->epoch);
-    fprintf(stderr, "%s\n", weft_error() ? weft_error() : "failed");
+    fprintf(stderr, "%s", weft_error() ? weft_error() : "failed");
+    if (interrupted && session->checkpoint.epoch > 0 && session->checkpoint.epoch < session->options.epochs)
+        fprintf(stderr, "; --resume goes on after epoch %lld", (long long)session->checkpoint.epoch);
+    fprintf(stderr, "\n");
     weft_error_clear();
     return interrupted ? EXIT_INTERRUPTED : EXIT_FAILED;
 }

@@ -150,6 +150,7 @@ static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
     epoch.lr = optimizer_lr(run->optimizer);
     if (!trainer_run_test(run, session, &epoch.test) || !metrics_add(&run->metrics, &epoch)) return false;
     if (!trainer_checkpoint_write(run, session)) return false;
+    if (session->options.checkpoint) session->checkpoint.epoch = number;
     if (!trainer_log_row(&session->log, run->seed, &epoch)) return false;
     trainer_display_epoch(&session->display, &epoch);
     return true;

@@ -12,6 +12,7 @@
 typedef struct TrainerCheckpoint {
     SafetensorsMetadata training; /* what tells this training from others */
     Safetensors file;             /* what --resume read, until a run took it */
+    int64_t epoch;                /* the last that is in the file; 0: none of this process */
 } TrainerCheckpoint;
 
 /* What all runs of a program share. */

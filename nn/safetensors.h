@@ -48,8 +48,8 @@ typedef struct Safetensors {
 
 /* Reads the file. False with an error, and nothing to close, unless everything about it is right: the length, the JSON,
  * the checksum if there is one, dtypes, ranks, that names differ, that each tensor has the bytes that its shape takes,
- * and that the tensors fill the file without gap or overlap. A size that the file cannot have costs no memory, nor does
- * a file with more than `most_values` bytes of values. */
+ * and that the tensors fill the file without gap or overlap. A size that the file cannot have costs no memory, nor do
+ * the values of a file whose header is not right, or says more than `most_values` bytes of them. */
 bool safetensors_open(Safetensors *file, const char *path, int64_t most_values) WEFT_CHECKED;
 void safetensors_close(Safetensors *file);
 /* The tensor of that name, or NULL. */

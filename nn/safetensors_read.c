@@ -223,8 +223,8 @@ static bool check_checksum(const Safetensors *file)
                      expected);
 }
 
-/* Reads all bytes, once it is clear that they may be wanted. */
-static bool read_bytes(Safetensors *file, const FileReader *reader, int64_t most_values)
+/* Reads the bytes before the values, once it is clear that they may be wanted. */
+static bool read_header(Safetensors *file, const FileReader *reader, int64_t most_values)
 {
     unsigned char prefix[LENGTH_BYTES];
     file->size = reader->size;
@@ -239,10 +239,21 @@ static bool read_bytes(Safetensors *file, const FileReader *reader, int64_t most
     if (file->size - file->values > most_values)
         return weft_fail("%s: has %lld bytes of values, the model takes at most %lld", file->path,
                          (long long)(file->size - file->values), (long long)most_values);
-    file->bytes = weft_alloc(file->size, 1);
+    file->bytes = weft_alloc(file->values, 1);
     if (!file->bytes) return false;
     memcpy(file->bytes, prefix, LENGTH_BYTES);
-    return weft_file_read(reader, LENGTH_BYTES, file->bytes + LENGTH_BYTES, file->size - LENGTH_BYTES);
+    return weft_file_read(reader, LENGTH_BYTES, file->bytes + LENGTH_BYTES, (int64_t)length);
+}
+
+/* Reads the values behind the header that was checked. */
+static bool read_rest(Safetensors *file, const FileReader *reader)
+{
+    unsigned char *bytes = weft_alloc(file->size, 1);
+    if (!bytes) return false;
+    memcpy(bytes, file->bytes, (size_t)file->values);
+    weft_free(file->bytes);
+    file->bytes = bytes;
+    return weft_file_read(reader, file->values, bytes + file->values, file->size - file->values);
 }
 
 bool safetensors_open(Safetensors *file, const char *path, int64_t most_values)
@@ -250,13 +261,13 @@ bool safetensors_open(Safetensors *file, const char *path, int64_t most_values)
     *file = (Safetensors){.path = path};
     FileReader reader;
     if (!weft_file_open(&reader, path)) return false;
-    bool ok = read_bytes(file, &reader, most_values);
-    weft_file_close(&reader);
+    bool ok = read_header(file, &reader, most_values);
     if (ok) {
         Json json = {.path = path, .text = (const char *)file->bytes + LENGTH_BYTES,
                      .length = file->values - LENGTH_BYTES};
-        ok = parse_header(file, &json) && check_checksum(file) && check_entries(file);
+        ok = parse_header(file, &json) && check_entries(file) && read_rest(file, &reader) && check_checksum(file);
     }
+    weft_file_close(&reader);
     if (!ok) safetensors_close(file);
     return ok;
 }

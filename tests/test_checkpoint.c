@@ -101,6 +101,7 @@ static void check_same(const TrainerRun *a, const TrainerRun *b)
         Tensor *of_a = velocity < 0 ? x.items[i].tensor : optimizer_velocity(a->optimizer, velocity);
         Tensor *of_b = velocity < 0 ? y.items[i].tensor : optimizer_velocity(b->optimizer, velocity);
         Real *values = test_values(of_a), *others = test_values(of_b);
+        CHECK((values == NULL) == (others == NULL));
         if (values && others) CHECK_EQUAL_BITS(others, values, tensor_count(of_a));
         free(values);
         free(others);
@@ -336,7 +337,12 @@ TEST(checkpoint_that_makes_no_sense_is_refused)
         {"\"metrics\":\"", "0 0 1 0 1 0 0 0 0 ", "the measurements of epoch 1 are malformed"},
         {"\"metrics\":\"", "0 0 1 0 1 0 0 0 1 ", "measurements of more than 1 epochs"},
         {"\"draws.drop\":\"", "x", "\"draws.drop\" is x"},
-        {"\"draws.dro", "x", "another network: it has 1 more layers that draw random numbers"},
+        {"\"draws.dro", "x", "\"draws.drop\" is missing"},
+        {"\"draws.lat", "x", "\"draws.late\" is missing"},
+        {"\"step\":\"", "5", "c: \"step\" is 5, not 4: epoch 1 of 4 batches each"},
+        {"\"velocities\":\"", "0", "\"velocities\" is 0, not a number from 1 "},
+        {"\"velocities\":\"", "7", "has the velocities of 6 of this network's parameters, not of 7"},
+        {"\"metrics\":\"", "0 0 1 -1 1 0 0 0 1 ", "the measurements of epoch 1 are malformed"},
         {"\"momentum.conv.weigh", "x", "tensor \"momentum.conv.weighx\", "},
         {"\"bn.running_mea", "x", "has no tensor \"bn.running_mean\""},
     };
@@ -355,6 +361,17 @@ TEST(checkpoint_that_makes_no_sense_is_refused)
     CHECK(write_bytes(test_path("c"), &whole));
     CHECK(!resumes(&small_app, NULL));
     CHECK_ERROR("c: damaged: a checkpoint without its checksum");
+}
+
+/* A sparse file, whose size costs a disk nothing. */
+TEST(checkpoint_of_a_wrong_header_costs_no_memory_for_its_values)
+{
+    static const Bytes header = {.at = "\2\0\0\0\0\0\0\0{}", .count = 10};
+    const off_t size = (off_t)1 << 42;
+    CHECK(write_bytes(test_path("c"), &header));
+    if (truncate(test_path("c"), size) != 0) return; /* no file of this disk is that large */
+    CHECK(!resumes(&small_app, NULL));
+    CHECK_ERROR("c: ends with 4398046511094 bytes that belong to no tensor");
 }
 
 TEST(checkpoint_of_another_training_is_refused)
@@ -403,6 +420,10 @@ TEST(checkpoint_of_another_training_is_refused)
     other.model = sure_net;
     CHECK(!resumes(&other, NULL));
     CHECK_ERROR("another network: it has 1 more layers");
+    other = small_app;
+    other.augmentation.shear = 1;
+    CHECK(!resumes(&other, NULL));
+    CHECK_ERROR("c: the program's augmentation is 20 0 0 1, the checkpoint's training had 20 0 0 0");
     CHECK(unlink(test_path("c")) == 0);
     CHECK(!resumes(&small_app, NULL));
     CHECK_ERROR("c: cannot open");
