@@ -6,6 +6,7 @@
 #include "autograd/ops.h"
 #include "autograd/ops/batch_norm.h"
 #include "autograd/ops/conv2d.h"
+#include "autograd/ops/pool2d.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 
@@ -305,13 +306,6 @@ static bool convolve(const WinogradOut *out, const Tensor *x, const Real *packed
     return true;
 }
 
-/* Room for the places of y's maxima. */
-static Tensor *new_indices(const Tensor *y)
-{
-    const int64_t per_real = (int64_t)(sizeof(Real) / sizeof(PoolIndex));
-    return layout_new(SHAPE((y->storage->count + per_real - 1) / per_real), LAYOUT_PLAIN);
-}
-
 static bool any_requires_grad(Tensor *const *inputs)
 {
     return autograd_is_recording() && (tensor_requires_grad(inputs[INPUT]) || tensor_requires_grad(inputs[WEIGHT]) ||
@@ -330,7 +324,7 @@ static Tensor *run(const Conv2dOptions *o, const ConvAttributes *a)
     GroupStatistics *statistics = NULL;
     if (o->statistics && !(statistics = new_statistics(y))) return NULL;
     Tensor *indices = NULL;
-    if (a->pool && any_requires_grad(inputs) && !(indices = new_indices(y))) return NULL;
+    if (a->pool && any_requires_grad(inputs) && !(indices = op_max_pool2d_indices(y))) return NULL;
     const WinogradOut out = {.values = y->storage->data, .relu = a->relu, .pool = a->pool,
                              .indices = indices ? (PoolIndex *)indices->storage->data : NULL,
                              .bias = o->bias != TENSOR_NONE ? o->bias->storage->data : NULL};

@@ -1,6 +1,7 @@
 #include "autograd/node.h"
 #include "autograd/onnx.h"
 #include "autograd/ops.h"
+#include "autograd/ops/pool2d.h"
 #include "tensor/kernels/kernels.h"
 
 typedef struct PoolAttributes {
@@ -110,6 +111,12 @@ static Tensor *new_result(const Tensor *x, const PoolShape *shape)
     return x ? layout_new_like(x, SHAPE(x->shape.size[0], x->shape.size[1], shape->out_height, shape->out_width)) : 0;
 }
 
+Tensor *op_max_pool2d_indices(const Tensor *y)
+{
+    const int64_t per_real = (int64_t)(sizeof(Real) / sizeof(PoolIndex));
+    return layout_new(SHAPE((y->storage->count + per_real - 1) / per_real), LAYOUT_PLAIN);
+}
+
 Tensor *op_max_pool2d_with(Pool2dOptions o)
 {
     PoolAttributes a;
@@ -119,8 +126,7 @@ Tensor *op_max_pool2d_with(Pool2dOptions o)
     Tensor *x = op_to_lanes(o.x), *y = new_result(x, &a.shape), *indices = NULL;
     if (!y) return NULL;
     if (autograd_is_recording() && tensor_requires_grad(x)) {
-        const int64_t per_real = (int64_t)(sizeof(Real) / sizeof(PoolIndex));
-        indices = layout_new(SHAPE((y->storage->count + per_real - 1) / per_real), LAYOUT_PLAIN);
+        indices = op_max_pool2d_indices(y);
         if (!indices) return NULL;
     }
     weft_kernels()->max_pool2d(y->storage->data, indices ? (PoolIndex *)indices->storage->data : NULL,
