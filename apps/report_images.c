@@ -10,7 +10,8 @@
 /* The sheet of samples in its svg: units a pixel is wide, the gap between images in pixels, room for texts in units. */
 enum { GAP = 4, GUTTER = 78, HEAD = 24, TEXT_SPACE = 10, TEXT_DROP = 4, SHEET_MARGIN = 20, AUGMENTED_ROWS = 3 };
 static const double PIXEL = 1.3;
-enum { WHITE = 255, MAX_FILTERS = 64 };
+/* The greatest size of the sheet on a page, in hundredths of its own. */
+enum { SHEET_PERCENT = 120, WHITE = 255, MAX_FILTERS = 64 };
 
 /* ---- Samples ---- */
 
@@ -67,6 +68,13 @@ static int64_t find_label(const Source *source, int label)
     return -1;
 }
 
+/* What of the augmented epochs is shown: no more than there were. */
+static int augmented_rows(const Augmentation *augmentation, int64_t epochs)
+{
+    if (!augment_is_on(augmentation)) return 0;
+    return epochs < AUGMENTED_ROWS ? (int)epochs : AUGMENTED_ROWS;
+}
+
 bool report_sheet_make(ReportSheet *sheet, const TrainerSession *session, const TrainerRun *run)
 {
     bool training = run->train != NULL;
@@ -77,7 +85,8 @@ bool report_sheet_make(ReportSheet *sheet, const TrainerSession *session, const 
     if (training && !session->options.no_augment) source.augmentation = session->app->augmentation;
     Shape shape = dataset_image_shape(source.dataset);
     *sheet = (ReportSheet){.height = shape.size[1], .width = shape.size[2],
-                           .rows = augment_is_on(&source.augmentation) ? 1 + AUGMENTED_ROWS : 1};
+                           
+                           .rows = 1 + augmented_rows(&source.augmentation, session->options.epochs)};
     int64_t found[SHEET_CLASSES] = {0};
     for (int label = 0; label < dataset_classes(source.dataset) && sheet->columns < SHEET_CLASSES; label++) {
         found[sheet->columns] = find_label(&source, label);
@@ -125,8 +134,8 @@ static void draw_sheet(FILE *file, const ReportSheet *sheet)
 void report_samples(FILE *file, const ReportPage *page)
 {
     const ReportSheet *sheet = &page->sheet;
-    fprintf(file, "<svg class=\"sheet\" viewBox=\"0 0 %d %d\" role=\"img\"><title>Samples</title>\n",
-            sheet_width(sheet), sheet_height(sheet));
+    fprintf(file, "<svg class=\"sheet\" style=\"max-width:%dpx\" viewBox=\"0 0 %d %d\" role=\"img\"><title>Samples</title>\n",
+            sheet_width(sheet) * SHEET_PERCENT / 100, sheet_width(sheet), sheet_height(sheet));
     draw_sheet(file, sheet);
     fprintf(file, "</svg>\n");
 }

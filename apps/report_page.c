@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -74,7 +75,8 @@ static void write_head(FILE *file, const ReportPage *page)
         fprintf(file, " on ");
     } else {
         char count[COMMAS_TEXT];
-        fprintf(file, "Trained on %s images of ", commas(session->train_count, count));
+        fprintf(file, "Trained on %s image%s of ", commas(session->train_count, count),
+                session->train_count == 1 ? "" : "s");
     }
     report_escape(file, session->options.data);
     fprintf(file, "</p>\n");
@@ -86,14 +88,16 @@ static void write_facts(FILE *file, const ReportPage *page)
     const Evaluation *evaluation = &page->evaluation;
     fprintf(file, "<dl class=\"facts\">\n<div class=\"main\"><dt>%s accuracy</dt><dd>%.2f%%</dd></div>\n",
             page->test_name, 100 * page->test->accuracy);
-    snprintf(name, sizeof name, "of %s %s images wrong", commas(evaluation->count, other), page->test_name);
+    snprintf(name, sizeof name, "of %s %s image%s wrong", commas(evaluation->count, other), page->test_name,
+             evaluation->count == 1 ? "" : "s");
     write_fact(file, name, "%s", commas(evaluation->count - evaluation->correct, text));
     snprintf(name, sizeof name, "%s loss", page->test_name);
     write_fact(file, name, "%.4f", page->test->loss);
     write_fact(file, "parameters", "%s", commas(nn_parameter_count(page->run->model), text));
     if (page->runs > 0) {
         const PassMetrics *last = &page->session->past.epochs[page->session->past.count - 1].train;
-        write_fact(file, "epochs", "%s", commas(page->session->options.epochs, text));
+        write_fact(file, page->session->options.epochs == 1 ? "epoch" : "epochs", "%s",
+                   commas(page->session->options.epochs, text));
         write_fact(file, "training time", "<time>%s</time>", time_text(run_seconds(page), seconds));
         if (last->seconds > 0) /* 0 where the clock is coarse */
             write_fact(file, "images/s in training", "<time>%s</time>",
@@ -113,7 +117,7 @@ static void write_best(FILE *file, const ReportPage *page)
         if (epoch->test.accuracy > accuracy->test.accuracy) accuracy = epoch;
     }
     fprintf(file, "<p class=\"note\">The lowest %s loss was %.4f, after epoch %lld, the highest accuracy %.2f%%, after "
-                  "epoch %lld. Losses and errors are on log scales.", page->test_name, loss->test.loss,
+                  "epoch %lld. Losses and errors that spread are on log scales.", page->test_name, loss->test.loss,
             (long long)loss->epoch, 100 * accuracy->test.accuracy, (long long)accuracy->epoch);
     if (page->session->app->augmentation.rotation != 0 || page->session->options.dropout > 0)
         fprintf(file, " Training is measured while it goes on, on the images as it sees them and with dropout.");
@@ -248,12 +252,13 @@ static void write_origin(FILE *file, const ReportPage *page)
     fprintf(file, "<section>\n<h2>How to do it again</h2>\n<pre class=\"command\">");
     report_command(file, session->argc, session->argv);
     fprintf(file, "</pre>\n");
-    if (!session->options.eval)
-        fprintf(file, "<p class=\"note\">All that the result depends on, given or not. The number of threads "
-                      "changes no bit.</p>\n");
-    fprintf(file, "<dl class=\"settings\">\n");
-    for (int i = 0; !session->options.eval && trainer_options_result(&session->options, &i, name, value);)
-        write_setting(file, name, value);
+    fprintf(file, "<p class=\"note\">All that the result depends on, given or not. The number of threads "
+                  "changes no bit.</p>\n<dl class=\"settings\">\n");
+    write_setting(file, "--data", session->options.data);
+    if (session->options.load) write_setting(file, "--load", session->options.load);
+    for (int i = 0; trainer_options_result(&session->options, &i, name, value);) {
+        if (!session->options.eval || strcmp(name, "--validate") == 0) write_setting(file, name, value);
+    }
     write_machine(file);
     fprintf(file, "<div><dt>written</dt><dd><time>%s</time></dd></div>\n</dl>\n</section>\n", date);
 }

@@ -43,7 +43,7 @@ static const char *const PAGE[] = {
     ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));gap:28px;margin-top:16px}",
     ".charts svg,.sheet{display:block;width:100%;height:auto;overflow:visible}",
     ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:40px 48px}",
-    ".pair>div{min-width:0}.sheet{max-width:600px;margin:12px 0 40px}",
+    ".pair>div{min-width:0}.sheet{margin:12px 0 40px}",
     ".scroll{overflow-x:auto;margin-top:12px}",
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;line-height:1.3}",
     "th{font-weight:600}td,th{padding:5px 8px;text-align:right;white-space:nowrap}",

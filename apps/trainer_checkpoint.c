@@ -269,6 +269,22 @@ void trainer_checkpoint_close(TrainerSession *session)
     safetensors_close(&session->checkpoint.file);
 }
 
+void trainer_checkpoint_explain(const Module *model, const char *path)
+{
+    enum { REASON = 1024, TENSORS = 3 }; /* parameters, velocities, and buffers, which are fewer */
+    char reason[REASON];
+    snprintf(reason, sizeof reason, "%s", weft_error());
+    weft_error_clear();
+    Safetensors file;
+    bool open = safetensors_open(&file, path, TENSORS * DTYPE_LARGEST * nn_parameter_count(model));
+    bool checkpoint = open && safetensors_text(&file.metadata, FORMAT);
+    if (open) safetensors_close(&file);
+    weft_error_clear();
+    if (checkpoint)
+        weft_fail("%s is a checkpoint: --checkpoint and --resume go on with it, --load takes weights", path);
+    else weft_fail("%s", reason);
+}
+
 /* ---- Reading: bringing a run there ---- */
 
 static int64_t count_draws(const SafetensorsMetadata *metadata)

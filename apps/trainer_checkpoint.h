@@ -18,6 +18,8 @@ bool trainer_checkpoint_open(TrainerSession *session) WEFT_CHECKED;
 bool trainer_checkpoint_restore(TrainerRun *run, TrainerSession *session) WEFT_CHECKED;
 /* After an epoch: a new version of the file, or an error and the earlier one. Nothing without --checkpoint. */
 bool trainer_checkpoint_write(const TrainerRun *run, const TrainerSession *session) WEFT_CHECKED;
+/* After nn_load failed: if the file is a checkpoint, the error becomes what it is for. */
+void trainer_checkpoint_explain(const Module *model, const char *path);
 void trainer_checkpoint_close(TrainerSession *session);
 
 #endif

@@ -1,4 +1,5 @@
 /* The command line: what it asks for, what it prints, and how it ends. */
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -50,26 +51,35 @@ static void print_start(const TrainerSession *session, const TrainerRun *run)
     fflush(stdout);
 }
 
-static void print_result(const Module *model, const PassMetrics *test, double seconds)
+static void print_result(const TrainerSession *session, const Module *model, const PassMetrics *test, double seconds)
 {
+    const char *name = trainer_options_test_name(&session->options);
     char parameters[COMMAS_TEXT], correct[COMMAS_TEXT], samples[COMMAS_TEXT];
-    printf("%s parameters, test accuracy %.2f%% (%s of %s), test loss %.4f, %.1f s\n",
-           commas(nn_parameter_count(model), parameters), 100 * test->accuracy,
+    printf("%s parameters, %s accuracy %.2f%% (%s of %s), %s loss %.4f, %.1f s\n",
+           commas(nn_parameter_count(model), parameters), name, 100 * test->accuracy,
            commas((int64_t)rint(test->accuracy * (double)test->samples), correct),
-           commas(test->samples, samples), test->loss, seconds);
+           commas(test->samples, samples), name, test->loss, seconds);
 }
 
 static void print_run(const TrainerSession *session, const TrainerRun *run, double seconds)
 {
     const EpochMetrics *last = &run->metrics.epochs[run->metrics.count - 1];
+    const char *name = trainer_options_test_name(&session->options);
     if (session->display.runs == 1) {
-        print_result(run->model, &last->test, seconds);
+        print_result(session, run->model, &last->test, seconds);
     } else if (!session->options.quiet) {
-        printf("run %lld/%lld  seed %llu  train loss %.4f  test loss %.4f  test accuracy %.2f%%  %.1f s\n",
+        printf("run %lld/%lld  seed %llu  train loss %.4f  %s loss %.4f  %s accuracy %.2f%%  %.1f s\n",
                (long long)session->display.run, (long long)session->display.runs, (unsigned long long)run->seed,
-               last->train.loss, last->test.loss, 100 * last->test.accuracy, seconds);
+               last->train.loss, name, last->test.loss, name, 100 * last->test.accuracy, seconds);
     }
     fflush(stdout);
+}
+
+/* Where nobody reads it at a terminal, names are whole. */
+static void print_profile(TrainerSession *session)
+{
+    int columns = session->display.terminal ? trainer_display_columns() : INT_MAX;
+    trainer_profile_print(&session->profile, stdout, columns);
 }
 
 static bool has_layer(const Module *module, const char *type)
@@ -112,11 +122,11 @@ static void statistics_add(Statistics *s, double value)
     s->high = s->count == 1 ? value : fmax(s->high, value);
 }
 
-static void print_statistics(const Statistics *s, double seconds)
+static void print_statistics(const Statistics *s, const char *test_name, double seconds)
 {
     double deviation = s->count > 1 ? sqrt(s->squares / (double)(s->count - 1)) : 0;
-    printf("%lld runs: test accuracy mean %.3f%%, deviation %.3f%%, minimum %.2f%%, maximum %.2f%%, %.1f s\n",
-           (long long)s->count, 100 * s->mean, 100 * deviation, 100 * s->low, 100 * s->high, seconds);
+    printf("%lld runs: %s accuracy mean %.3f%%, deviation %.3f%%, minimum %.2f%%, maximum %.2f%%, %.1f s\n",
+           (long long)s->count, test_name, 100 * s->mean, 100 * deviation, 100 * s->low, 100 * s->high, seconds);
 }
 
 /* ---- What the command line asks for ---- */
@@ -156,8 +166,8 @@ static bool evaluate(TrainerSession *session)
     ok = ok && trainer_run_test(&run, session, &test) && export_network(session, run.model);
     trainer_display_clear(&session->display);
     ok = ok && trainer_report_write(session, &run, &test);
-    if (ok) print_result(run.model, &test, test.seconds);
-    if (ok && session->options.profile) trainer_profile_print(&session->profile, stdout);
+    if (ok) print_result(session, run.model, &test, test.seconds);
+    if (ok && session->options.profile) print_profile(session);
     trainer_run_close(&run);
     return ok;
 }
@@ -252,8 +262,9 @@ static bool train(TrainerSession *session)
         ok = train_once(session, &statistics);
     }
     if (!trainer_log_close(&session->log)) ok = false;
-    if (ok && options->runs > 1) print_statistics(&statistics, trainer_clock() - start);
-    if (ok && options->profile) trainer_profile_print(&session->profile, stdout);
+    if (ok && options->runs > 1)
+        print_statistics(&statistics, trainer_options_test_name(options), trainer_clock() - start);
+    if (ok && options->profile) print_profile(session);
     return ok;
 }
 

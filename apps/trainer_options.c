@@ -165,7 +165,11 @@ static int parse_list(const Option *option, int argc, char **argv, TextList *lis
         return 0;
     }
     int count = 0;
-    while (count < argc && strncmp(argv[count], "--", 2) != 0) count++;
+    while (count < argc && strncmp(argv[count], "--", 2) != 0) {
+        if (*argv[count++] != '\0') continue;
+        weft_fail("--%s takes %s, not ''", option->name, option->value);
+        return 0;
+    }
     if (count == 0) weft_fail("--%s takes one or more: --%s %s", option->name, option->name, option->value);
     *list = (TextList){argv, count};
     return count;
@@ -280,6 +284,11 @@ bool trainer_options_given(const TrainerOptions *options, const char *name)
 {
     const Option *option = find_option(name, strlen(name));
     return option != NULL && (options->given >> (option - OPTIONS) & 1) != 0;
+}
+
+const char *trainer_options_test_name(const TrainerOptions *options)
+{
+    return options->validate > 0 ? "held-out" : "test";
 }
 
 /* ---- Values as text ---- */

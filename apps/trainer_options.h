@@ -34,6 +34,8 @@ TrainerOptions trainer_options_default(const TrainerApp *app);
 bool trainer_options_parse(TrainerOptions *options, int argc, char **argv) WEFT_CHECKED;
 /* Whether an option, "dropout", was on the command line. */
 bool trainer_options_given(const TrainerOptions *options, const char *name);
+/* What the images are called that are not trained on: "held-out" or "test". */
+const char *trainer_options_test_name(const TrainerOptions *options);
 /* Writes the name, "--lr", and value of one after another of the options that determine the result: begin with i = 0;
  * false after the last. What is off, or not given and without a default, is "off". */
 enum { OPTION_TEXT = 128 };

@@ -7,7 +7,9 @@
 #include "nn/observe.h"
 #include "tensor/memory.h"
 
-enum { RATE_TEXT = 32 };
+/* The columns of a line: of the name at least; of all the others; of a name that is cut, those before
+ * the cut. */
+enum { MIN_NAME = 22, NUMBERS = 57, HEAD = 4, RATE_TEXT = 32 };
 
 /* ---- Rows ---- */
 
@@ -29,7 +31,7 @@ static ProfileRow *row_of(Profile *profile, const OpCall *call)
 {
     char layer[LAYER_TEXT], name[sizeof profile->rows->name];
     nn_layer_name(&profile->parameters, call->inputs, call->input_count, layer);
-    size_t used = (size_t)snprintf(name, sizeof name, "%.30s %.30s", call->op->name, layer);
+    size_t used = (size_t)snprintf(name, sizeof name, "%.30s %s", call->op->name, layer);
     const Shape shape = tensor_shape(call->result);
     for (int i = 1; !*layer && i < shape.rank && used < sizeof name; i++)
         used += (size_t)snprintf(name + used, sizeof name - used, i > 1 ? "x%lld" : "%lld", (long long)shape.size[i]);
@@ -127,9 +129,18 @@ static char *rate_text(double flops, double seconds, char text[RATE_TEXT])
     return text;
 }
 
-static void print_row(FILE *file, const ProfileRow *row, double all)
+/* Prints the name in `width` columns and one more; of a longer one the end, which tells layers apart, and a few of its first. */
+static void print_name(FILE *file, const char *name, int width)
 {
-    fprintf(file, "%-23.22s", row->name);
+    static const char gap[] = "...";
+    int length = (int)strlen(name), tail = width - HEAD - (int)strlen(gap);
+    if (length <= width) fprintf(file, "%-*s", width + 1, name);
+    else fprintf(file, "%.*s%s%s ", HEAD, name, gap, name + length - tail);
+}
+
+static void print_row(FILE *file, const ProfileRow *row, int width, double all)
+{
+    print_name(file, row->name, width);
     if (row->calls > 0) fprintf(file, "%7lld%8.3f%9.3f", (long long)row->calls, row->forward, row->backward);
     else fprintf(file, "%24s", "");
     char forward[RATE_TEXT], backward[RATE_TEXT];
@@ -141,18 +152,29 @@ static void print_row(FILE *file, const ProfileRow *row, double all)
     fprintf(file, "\n");
 }
 
-void trainer_profile_print(Profile *profile, FILE *file)
+static int name_width(const Profile *profile, int columns)
 {
+    int width = MIN_NAME, most = columns - NUMBERS - 1;
+    for (int64_t i = 0; i < profile->count; i++) {
+        int length = (int)strlen(profile->rows[i].name);
+        if (length > width) width = length;
+    }
+    return width <= most ? width : most > MIN_NAME ? most : MIN_NAME;
+}
+
+void trainer_profile_print(Profile *profile, FILE *file, int columns)
+{
+    const int width = name_width(profile, columns);
     ProfileRow sum = {.name = "total"};
     qsort(profile->rows, (size_t)profile->count, sizeof *profile->rows, by_time);
     char head[64];
     snprintf(head, sizeof head, "profile of %.3f seconds", profile->seconds);
-    fprintf(file, "%-30s%8s%9s%8s%7s%17s\n", head, "seconds", "seconds", "seconds", "", "GFLOP/s");
-    fprintf(file, "%-23s%7s%8s%9s%8s%7s%8s%9s\n", "op, layer or shape", "calls", "forward", "backward", "in all",
-            "share", "forward", "backward");
+    fprintf(file, "%-*s%8s%9s%8s%7s%17s\n", width + 8, head, "seconds", "seconds", "seconds", "", "GFLOP/s");
+    fprintf(file, "%-*s%7s%8s%9s%8s%7s%8s%9s\n", width + 1, "op, layer or shape", "calls", "forward", "backward",
+            "in all", "share", "forward", "backward");
     for (int64_t i = 0; i < profile->count; i++) {
         const ProfileRow *row = &profile->rows[i];
-        print_row(file, row, profile->seconds);
+        print_row(file, row, width, profile->seconds);
         sum.calls += row->calls;
         sum.forward += row->forward;
         sum.backward += row->backward;
@@ -160,5 +182,5 @@ void trainer_profile_print(Profile *profile, FILE *file)
         sum.forward_flops += row->forward_flops;
         sum.backward_flops += row->backward_flops;
     }
-    print_row(file, &sum, profile->seconds);
+    print_row(file, &sum, width, profile->seconds);
 }

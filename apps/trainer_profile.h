@@ -9,7 +9,7 @@
 
 /* An op of one layer, or something else that takes time. */
 typedef struct ProfileRow {
-    char name[64];                        /* "conv2d conv1" */
+    char name[96];                        /* "conv2d conv1" */
     int64_t calls;
     double forward, backward, neither;    /* seconds */
     double forward_flops, backward_flops; /* done in these */
@@ -29,8 +29,9 @@ typedef struct Profile {
  * what passed since the event before. Several passes add up. False with an error when memory is short. */
 bool trainer_profile_start(Profile *profile, const Module *module) WEFT_CHECKED;
 void trainer_profile_stop(Profile *profile);
-/* The rows, those that took most first, and their sum. */
-void trainer_profile_print(Profile *profile, FILE *file);
+/* The rows, those that took most first, and their sum. A name that makes a line longer than `columns`
+ * loses its middle. */
+void trainer_profile_print(Profile *profile, FILE *file, int columns);
 void trainer_profile_free(Profile *profile);
 
 #endif

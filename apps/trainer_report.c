@@ -53,7 +53,7 @@ TrainerReport *trainer_report_open(const char *path)
 {
     TrainerReport *report = weft_alloc_zeroed(1, sizeof *report);
     bool ok = report != NULL;
-    for (int part = 0; ok && part < FILES; part++) {
+    for (int part = PAGE; ok && part >= 0; part--) { /* the page, which the user named, is the first that can fail */
         report->paths[part] = part_path(path, part);
         ok = report->paths[part] != NULL && weft_file_check_writable(report->paths[part]);
     }
@@ -122,7 +122,7 @@ bool trainer_report_write(const TrainerSession *session, const TrainerRun *run, 
                        .run = run,
                        .runs = session->past.count / session->options.epochs,
                        .test = test,
-                       .test_name = session->options.validate > 0 ? "held-out" : "test"};
+                       .test_name = trainer_options_test_name(&session->options)};
     bool ok = gather(&page) && write_files(session->report, &page);
     page_free(&page);
     return ok;

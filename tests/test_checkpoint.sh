@@ -132,7 +132,7 @@ if [ -x "$DOUBLE/mnist_tiny" ]; then
 fi
 check 'a checkpoint that is refused stays as it was' cmp "$work/done" "$work/kept"
 run 1 $tiny --data "$data" --eval --load "$work/done"
-says 'is none of the model'
+says "$work/done is a checkpoint: --checkpoint and --resume go on with it, --load takes weights"
 
 # ---- Damaged: a bit of every 9973rd byte ----
 

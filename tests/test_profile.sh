@@ -56,6 +56,11 @@ shows '^conv2d conv9 +1 +[0-9.]+ +0\.000 '
 run 0 "$cnn" $quick --epochs 1 --profile
 check "the rows of the large network add up" adds_up
 shows '^linear fc1 +6 '
+# shellcheck disable=SC2086
+run 0 "$BUILD/examples/resnet" $quick --epochs 1 --limit 32 --profile
+shows '^batch_norm2d [a-z0-9.]*bn1 +1 '
+shows '^batch_norm2d [a-z0-9.]*bn2 +1 '
+check "no two rows have one name" awk '{ name = $1 " " $2 } /%/ && seen[name]++ { print; exit 1 }' "$work/out"
 
 # ---- Anomalies ----
 

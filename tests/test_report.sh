@@ -36,7 +36,10 @@ check "and the same samples" cmp "$work/a-samples.svg" "$work/b-samples.svg"
 
 run 0 "$tiny" $quick --epochs 1 --report "$work/one.html" --log "$work/one.csv" --no-augment --schedule constant
 page one.html one.csv
-check "what is not augmented is shown once" lacks "epoch 3" "$work/one.html"
+check "what is not augmented is shown once" lacks ">epoch 1<" "$work/one.html"
+run 0 "$tiny" $quick --epochs 2 --report "$work/two.html"
+has two-samples.svg ">epoch 2<"
+check "no epoch is shown that was not" lacks ">epoch 3<" "$work/two-samples.svg"
 run 0 "$tiny" $quick --epochs 300 --limit 32 --report "$work/many" --log "$work/many.csv"
 mv "$work/many" "$work/many.html"
 page many.html many.csv
@@ -50,6 +53,9 @@ check "each run has faint lines" test "$(grep -c 'line train faint' "$work/runs-
 has runs.html "3 runs: mean"
 run 0 "$tiny" $quick --epochs 2 --validate 30 --report "$work/held.html"
 has held.html "held-out accuracy"
+shows 'held-out accuracy [0-9.]+% \([0-9]+ of 30\), held-out loss'
+run 0 "$tiny" $quick --epochs 1 --limit 32 --validate 30 --runs 2
+shows '^2 runs: held-out accuracy mean'
 check "nothing on held-out images is called test" lacks 'of .* test images' "$work/held.html"
 run 0 "$tiny" --data "$data" --quiet --eval --load "$work/a.safetensors" --report "$work/eval.html"
 page eval.html
@@ -81,7 +87,7 @@ cp "$work/a-curves.svg" "$work/kept-curves.svg"
 cp "$work/a-samples.svg" "$work/kept-samples.svg"
 kept() { cmp "$work/a.html" "$work/kept.html" && cmp "$work/a-curves.svg" "$work/kept-curves.svg"; }
 run 1 "$tiny" $quick --epochs 1 --report "$work/nowhere/x.html"
-says "nowhere/x"
+says "nowhere/x.html: cannot write"
 mkdir "$work/folder"
 run 1 "$tiny" $quick --epochs 1 --report "$work/folder"
 says "$work/folder: cannot write"
