@@ -134,7 +134,8 @@ static void draw_sheet(FILE *file, const ReportSheet *sheet)
 void report_samples(FILE *file, const ReportPage *page)
 {
     const ReportSheet *sheet = &page->sheet;
-    fprintf(file, "<svg class=\"sheet\" style=\"max-width:%dpx\" viewBox=\"0 0 %d %d\" role=\"img\"><title>Samples</title>\n",
+    fprintf(file, "<svg class=\"sheet\" style=\"max-width:%dpx\" viewBox=\"0 0 %d %d\" role=\"img\">"
+                  "<title>Samples</title>\n",
             sheet_width(sheet) * SHEET_PERCENT / 100, sheet_width(sheet), sheet_height(sheet));
     draw_sheet(file, sheet);
     fprintf(file, "</svg>\n");

@@ -129,7 +129,8 @@ static char *rate_text(double flops, double seconds, char text[RATE_TEXT])
     return text;
 }
 
-/* Prints the name in `width` columns and one more; of a longer one the end, which tells layers apart, and a few of its first. */
+/* Prints the name in `width` columns and one more; of a longer one the end, which tells layers apart, and
+ * the first letters. */
 static void print_name(FILE *file, const char *name, int width)
 {
     static const char gap[] = "...";
