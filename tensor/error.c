@@ -2,12 +2,14 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tensor/real.h"
 
 const char WEFT_PRECISION_SYMBOL = 1;
 
-enum { MESSAGE_SIZE = 512 };
+enum { MESSAGE_SIZE = 512, LONGEST = 16384 };
+#define GAP "..."
 static _Thread_local char message[MESSAGE_SIZE]; /* empty: no failure */
 
 const char *weft_error(void)
@@ -20,13 +22,23 @@ void weft_error_clear(void)
     message[0] = '\0';
 }
 
+/* What is long is a file's name, in the middle: the reason at the end is kept. */
+static void shorten(const char *whole)
+{
+    size_t length = strlen(whole), half = MESSAGE_SIZE / 2 - sizeof GAP;
+    if (length < MESSAGE_SIZE) snprintf(message, sizeof message, "%s", whole);
+    else snprintf(message, sizeof message, "%.*s" GAP "%s", (int)half, whole, whole + length - half);
+}
+
 void *(weft_fail)(const char *format, ...)
 {
     if (message[0]) return NULL; /* what fails first is the cause of what fails next */
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(message, sizeof message, format, arguments);
+    char whole[LONGEST];
+    int length = vsnprintf(whole, sizeof whole, format, arguments);
     va_end(arguments);
-    if (length <= 0) snprintf(message, sizeof message, "unknown error");
+    if (length > 0) shorten(whole);
+    else snprintf(message, sizeof message, "unknown error");
     return NULL;
 }

@@ -98,6 +98,9 @@ Tensor *layout_new(Shape shape, Layout layout)
     int64_t count = shape_count(shape);
     if (count < 0) {
         char text[SHAPE_TEXT];
+        bool sizes = shape.rank >= 0 && shape.rank <= TENSOR_MAX_RANK;
+        for (int i = 0; sizes && i < shape.rank; i++) sizes = shape.size[i] >= 1;
+        if (sizes) return weft_fail("tensor: %s has more elements than can be counted", shape_text(shape, text));
         return weft_fail("tensor: %s is not a shape: up to %d sizes of at least 1", shape_text(shape, text),
                          TENSOR_MAX_RANK);
     }
