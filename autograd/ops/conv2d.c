@@ -140,13 +140,13 @@ typedef struct Masked {
 
 /* out_grad itself where there was no relu, or the indices of the maxima have taken care of it, or whoever made out_grad
  * has. The sums that are made here are not kept with out_grad: it may be the gradient of other ops' results, too. */
-static bool mask_gradient(const Node *node, const Tensor *out_grad, Masked *masked)
+static bool mask_gradient(const Node *node, const Tensor *out_grad, bool wants_sums, Masked *masked)
 {
     const ConvAttributes *a = node_attributes(node);
     const ConvShape *s = &a->shape;
     const bool masks = a->relu && !a->pool;
     *masked = (Masked){out_grad, masks ? layout_derived(out_grad, &gradient_sums) : NULL};
-    if (masked->sums || (!masks && !node_needs_grad(node, BIAS))) return true;
+    if (masked->sums || (!masks && !wants_sums)) return true;
     Tensor *sums = layout_new(SHAPE(s->groups * s->out_channels), LAYOUT_PLAIN);
     Tensor *grad = masks ? node_new_grad(out_grad) : NULL;
     if (!sums || (masks && !grad)) return false;
@@ -167,9 +167,10 @@ static bool mask_gradient(const Node *node, const Tensor *out_grad, Masked *mask
 static bool conv2d_backward(const Node *node, Tensor *grad)
 {
     const ConvShape *shape = &((const ConvAttributes *)node_attributes(node))->shape;
+    const bool wants_bias = node_needs_grad(node, BIAS);
     Masked masked;
-    return mask_gradient(node, grad, &masked) &&
-           (!node_needs_grad(node, BIAS) || add_bias_grad(node, masked.sums, shape)) &&
+    return mask_gradient(node, grad, wants_bias, &masked) &&
+           (!wants_bias || add_bias_grad(node, masked.sums, shape)) &&
            (!node_needs_grad(node, INPUT) || add_input_grad(node, masked.grad, shape)) &&
            (!node_needs_grad(node, WEIGHT) || add_weight_grad(node, masked.grad, shape));
 }

@@ -130,14 +130,14 @@ VINLINE void sum_products(const LinearGrad *l, int64_t o, int64_t f, int part, c
 VINLINE void weight_grad_tile(const LinearGrad *l, int64_t o, int64_t f, const bool inside)
 {
     const LinearShape *s = &l->shape;
-    V sums[16 * VPARTS], folded[VPARTS];
+    V groups[16 * VPARTS], sums[VPARTS];
     for (int row = 0; row < FOLD_OUTPUTS; row += FOLD_ROWS)
         for (int p = 0; p < VPARTS; p++)
-            sum_products(l, o + row, f, p, inside, sums + row * FOLD_FEATURES * VPARTS);
-    vfold16(sums, folded);
+            sum_products(l, o + row, f, p, inside, groups + row * FOLD_FEATURES * VPARTS);
+    vfold16(groups, sums);
     Real values[16] __attribute__((aligned(64)));
     for (int p = 0; p < VPARTS; p++)
-        vstore(values + p * VWIDTH, folded[p]);
+        vstore(values + p * VWIDTH, sums[p]);
     for (int64_t r = 0; r < FOLD_OUTPUTS && (inside || o + r < s->outputs); r++)
         for (int64_t j = 0; j < FOLD_FEATURES && (inside || f + j < s->features); j++)
             l->grad[(o + r) * s->features + f + j] = values[r * FOLD_FEATURES + j];

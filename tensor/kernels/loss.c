@@ -44,7 +44,7 @@ enum { ONE_OUT = 1, ONE_OTHER = 2 };
             const int64_t group = i / VPARTS, lane = i % VPARTS * VWIDTH;                                              \
             const int64_t all = group * classes * WEFT_LANES + lane, one = group * WEFT_LANES + lane;                  \
             part_function(loss, (Part){                                                                                \
-                .scores = loss->scores ? loss->scores + all : NULL,                                                    \
+                .scores = loss->scores + all,                                                                          \
                 .other = loss->other + ((per_sample) & ONE_OTHER ? one : all),                                         \
                 .out = loss->out + ((per_sample) & ONE_OUT ? one : all),                                               \
                 .classes = classes,                                                                                    \
@@ -98,7 +98,8 @@ void KERNEL(nll_loss)(Real *losses, const Real *scores, const Real *labels, cons
 
 void KERNEL(nll_loss_grad)(Real *grad, const Real *labels, Real factor, const LossShape *shape)
 {
-    run(&(Loss){.out = grad, .other = labels, .factor = factor, .shape = *shape}, nll_grad_range);
+    /* The gradient does not depend on the scores: what stands in for them is not read. */
+    run(&(Loss){.out = grad, .scores = grad, .other = labels, .factor = factor, .shape = *shape}, nll_grad_range);
 }
 
 /* ---- Cross-entropy ---- */
