@@ -66,7 +66,7 @@ static int by_age(const void *a, const void *b)
 static void keep_dependent(Trace *trace)
 {
     for (int64_t i = 0; i < trace->count; i++) trace->results[i]->visited = false;
-    qsort(trace->results, (size_t)trace->count, sizeof *trace->results, by_age);
+    if (trace->count > 0) qsort(trace->results, (size_t)trace->count, sizeof *trace->results, by_age);
     trace->input->visited = true;
     for (int64_t i = 0; i < trace->count; i++) {
         const Node *node = trace->results[i]->node;

@@ -22,7 +22,7 @@ static const char usage[] =
     "  --timeout   of each test, 300 seconds if not given\n";
 
 /* Under AddressSanitizer memory that is not there is NULL, as everywhere: tests ask for too much on purpose. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void); /* for its runtime to find */
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
