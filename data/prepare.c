@@ -116,6 +116,8 @@ typedef struct Place {
     double x, y;                      /* its centre of mass */
 } Place;
 
+/* All of it, mass too, is of pixels with EDGE at least: of these some are on either side of their centre, within BOX of
+ * each other, and so within what is drawn around it. */
 static Place find_place(const Pgm *ink)
 {
     Place place = {.left = ink->width, .top = ink->height};
@@ -123,10 +125,10 @@ static Place find_place(const Pgm *ink)
     for (int64_t y = 0; y < ink->height; y++) {
         for (int64_t x = 0; x < ink->width; x++) {
             const double value = ink->values[y * ink->width + x];
+            if (value < EDGE) continue;
             mass += value;
             place.x += value * ((double)x + 0.5);
             place.y += value * ((double)y + 0.5);
-            if (value < EDGE) continue;
             if (x < place.left) place.left = x;
             if (x >= place.right) place.right = x + 1;
             if (y < place.top) place.top = y;

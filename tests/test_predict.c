@@ -258,6 +258,25 @@ TEST(pictures_without_ink_are_refused)
     CHECK_ERROR("no room");
 }
 
+/* Ink too faint for the digit's box has no say in where it is, wherever it is. */
+TEST(faint_ink_moves_nothing)
+{
+    enum { SIDE = 200, FAINT = 6000 };
+    static uint16_t values[SIDE * SIDE];
+    uint8_t alone[PIXELS], beside[PIXELS];
+    for (int i = 0; i < SIDE * SIDE; i++) values[i] = 0;
+    for (int y = 20; y < 24; y++) {
+        for (int x = 20; x < 23; x++) values[y * SIDE + x] = 65535;
+    }
+    CHECK(pgm_prepare(&(Pgm){SIDE, SIDE, values}, alone));
+    for (int y = 100; y < 190; y++) {
+        for (int x = 100; x < 190; x++) values[y * SIDE + x] = FAINT;
+    }
+    CHECK(pgm_prepare(&(Pgm){SIDE, SIDE, values}, beside));
+    CHECK_EQUAL(alone[14 * MNIST_SIDE + 14], 255);
+    CHECK(memcmp(alone, beside, PIXELS) == 0);
+}
+
 /* Ink may touch the border, as long as most of the border is paper; and a single pixel is ink. */
 TEST(little_and_large_ink_is_found)
 {
