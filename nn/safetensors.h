@@ -73,7 +73,7 @@ bool safetensors_write(const char *path, const NamedTensors *tensors, const Safe
 enum { SAFETENSORS_DIGITS = 16 };
 #define SAFETENSORS_NO_DIGITS "0000000000000000"
 
-/* A tensor's name as it may stand in a message of one line: cut, without control characters. Returns text. */
+/* A tensor's name, cut so that what a message says of it has room too. Returns text. */
 enum { SAFETENSORS_NAME_TEXT = 80 };
 char *safetensors_name_text(const char *name, char text[SAFETENSORS_NAME_TEXT]);
 

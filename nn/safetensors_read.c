@@ -12,10 +12,7 @@ enum { LENGTH_BYTES = 8, LARGEST_HEADER = 100 * 1000 * 1000 };
 
 char *safetensors_name_text(const char *name, char text[SAFETENSORS_NAME_TEXT])
 {
-    int i = 0;
-    for (; name[i] && i < SAFETENSORS_NAME_TEXT - 1; i++)
-        text[i] = (unsigned char)name[i] < ' ' || name[i] == 0x7F ? '?' : name[i];
-    text[i] = '\0';
+    snprintf(text, SAFETENSORS_NAME_TEXT, "%s", name);
     return text;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tensor/real.h"
+#include "tensor/text.h"
 
 const char WEFT_PRECISION_SYMBOL = 1;
 
@@ -40,5 +41,7 @@ void *(weft_fail)(const char *format, ...)
     va_end(arguments);
     if (length > 0) shorten(whole);
     else snprintf(message, sizeof message, "unknown error");
+    /* Names are in it, and it is to be one line. */
+    for (char *c = message; *c; c++) *c = weft_text_shown(*c);
     return NULL;
 }

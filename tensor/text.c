@@ -1,7 +1,5 @@
 #include "tensor/text.h"
 
-#include <stdio.h>
-
 #include "tensor/memory.h"
 
 bool weft_text_vput(Text *text, const char *format, va_list arguments)
@@ -29,4 +27,14 @@ void weft_text_free(Text *text)
 {
     weft_free(text->bytes);
     *text = (Text){0};
+}
+
+char weft_text_shown(char character)
+{
+    return (unsigned char)character < ' ' || character == '\177' ? '?' : character;
+}
+
+void weft_text_print(FILE *file, const char *name)
+{
+    for (; *name; name++) fputc(weft_text_shown(*name), file);
 }

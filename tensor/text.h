@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "tensor/error.h"
 
@@ -19,5 +20,11 @@ bool weft_text_vput(Text *text, const char *format, va_list arguments) WEFT_CHEC
     __attribute__((format(printf, 2, 0)));
 /* The text is empty and usable again. */
 void weft_text_free(Text *text);
+
+/* What stands for a character where a name is shown: '?' for a control character, which might end a line or do anything
+ * to a terminal, else itself. */
+char weft_text_shown(char character);
+/* Writes a name, a file's say, as it is shown. */
+void weft_text_print(FILE *file, const char *name);
 
 #endif

@@ -379,6 +379,9 @@ TEST(first_error_stays)
     weft_fail("second");
     CHECK_TEXT(weft_error(), "first: 1 and one");
     weft_error_clear();
+    weft_fail("of a name: %s", "\n\x1b[1m\x7f\tä");
+    CHECK_TEXT(weft_error(), "of a name: ??[1m??ä");
+    weft_error_clear();
     CHECK(!weft_error());
     weft_fail("third");
     CHECK_ERROR("third");
