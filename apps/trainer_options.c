@@ -21,6 +21,16 @@ typedef enum ValueKind {
     VALUE_SCHEDULE
 } ValueKind;
 
+/* What a program is asked to do: to train or, instead, one of the others. */
+enum {
+    TRAINING = 1,
+    EVALUATION = 2,
+    SUMMARY = 4,
+    PREDICTION = 8,
+    TESTING = TRAINING | EVALUATION,
+    ANY = TESTING | SUMMARY | PREDICTION
+};
+
 typedef struct Option {
     const char *group;  /* what help writes before the first option of a group */
     const char *name;
@@ -29,6 +39,7 @@ typedef struct Option {
     size_t offset;      /* in TrainerOptions */
     double low, high;   /* a count is in [low, high], a number in [low, high) */
     const char *help;   /* NULL: it shares the line of the next option, whose help is of both */
+    int tasks;          /* that it goes with */
 } Option;
 
 #define MAX_COUNT 1e9
@@ -39,36 +50,36 @@ enum { HELP_TEXT = 2 * OPTION_TEXT };
 /* A help text makes a line of --help, which must fit a screen: 24 lines of 80 columns with the name, the usage and the
  * next prompt. */
 static const Option OPTIONS[] = {
-    {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the MNIST files"},
-    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, NULL},
-    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "train on the first N; test on the last N"},
-    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, NULL},
-    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "images as they are; in the file's order"},
-    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, NULL},
-    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "passes; images in a step"},
-    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle"},
-    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; onecycle's peak"},
-    {"", "momentum", "X", VALUE_NUMBER, IN(momentum), 0, 1, "if given, onecycle leaves it alone"},
-    {"", "weight-decay", "X", VALUE_NUMBER, IN(weight_decay), 0, 1000, "L2 penalty"},
-    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, if there is dropout"},
-    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "weights, order, augmentation, dropout"},
-    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation"},
-    {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it"},
-    {"Files", "load", "FILE", VALUE_INPUT, IN(load), 0, 0, NULL},
-    {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end"},
-    {"", "checkpoint", "FILE", VALUE_OUTPUT, IN(checkpoint), 0, 0, NULL},
-    {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all, each epoch; go on from there"},
-    {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, NULL},
-    {"", "report", "FILE", VALUE_OUTPUT, IN(report), 0, 0, "csv, a row an epoch; html page and svgs"},
-    {"", "export", "FILE.onnx", VALUE_OUTPUT, IN(export), 0, 0, "the network at the end, for other engines"},
-    {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL},
-    {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers"},
-    {"", "predict", "IMAGE...", VALUE_LIST, IN(predict), 0, 0, "read PGM digits (-: stdin) by --load"},
-    {"Output", "profile", NULL, VALUE_NONE, IN(profile), 0, 0, NULL},
-    {"", "detect-anomaly", NULL, VALUE_NONE, IN(detect_anomaly), 0, 0, "time of each op; op that made a NaN"},
-    {"", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL},
-    {"", "help", NULL, VALUE_NONE, IN(help), 0, 0, NULL},
-    {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, "only the last line; this; the version"},
+    {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the MNIST files", ANY},
+    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, NULL, ANY},
+    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "train on the first N; test on the last N", ANY},
+    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, NULL, ANY},
+    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "images as they are; in the file's order", ANY},
+    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, NULL, ANY},
+    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "passes; images in a step", ANY},
+    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle", ANY},
+    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; onecycle's peak", ANY},
+    {"", "momentum", "X", VALUE_NUMBER, IN(momentum), 0, 1, "if given, onecycle leaves it alone", ANY},
+    {"", "weight-decay", "X", VALUE_NUMBER, IN(weight_decay), 0, 1000, "L2 penalty", ANY},
+    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, if there is dropout", ANY},
+    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "weights, order, augmentation, dropout", ANY},
+    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation", TRAINING},
+    {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it", ANY},
+    {"Files", "load", "FILE", VALUE_INPUT, IN(load), 0, 0, NULL, ANY},
+    {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end", TRAINING},
+    {"", "checkpoint", "FILE", VALUE_OUTPUT, IN(checkpoint), 0, 0, NULL, TRAINING},
+    {"", "resume", NULL, VALUE_NONE, IN(resume), 0, 0, "keep all, each epoch; go on from there", TRAINING},
+    {"", "log", "FILE", VALUE_OUTPUT, IN(log), 0, 0, NULL, TRAINING},
+    {"", "report", "FILE", VALUE_OUTPUT, IN(report), 0, 0, "csv, a row an epoch; html page and svgs", TESTING},
+    {"", "export", "FILE.onnx", VALUE_OUTPUT, IN(export), 0, 0, "the network at the end, for other engines", TESTING},
+    {"Instead", "eval", NULL, VALUE_NONE, IN(eval), 0, 0, NULL, EVALUATION},
+    {"", "summary", NULL, VALUE_NONE, IN(summary), 0, 0, "test --load's weights; show the layers", SUMMARY},
+    {"", "predict", "IMAGE...", VALUE_LIST, IN(predict), 0, 0, "read PGM digits (-: stdin) by --load", PREDICTION},
+    {"Output", "profile", NULL, VALUE_NONE, IN(profile), 0, 0, NULL, TESTING},
+    {"", "detect-anomaly", NULL, VALUE_NONE, IN(detect_anomaly), 0, 0, "time of each op; op that made a NaN", TESTING},
+    {"", "quiet", NULL, VALUE_NONE, IN(quiet), 0, 0, NULL, ANY},
+    {"", "help", NULL, VALUE_NONE, IN(help), 0, 0, NULL, ANY},
+    {"", "version", NULL, VALUE_NONE, IN(version), 0, 0, "only the last line; this; the version", ANY},
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 _Static_assert(OPTION_COUNT <= 64, "TrainerOptions.given has a bit for each option");
@@ -240,25 +251,39 @@ static bool check_output(const TrainerOptions *options, const Option *output)
            weft_fail("--%s names a file of the data, '%s'", output->name, path);
 }
 
+static bool is_given(const TrainerOptions *options, const Option *option)
+{
+    return (options->given >> (option - OPTIONS) & 1) != 0;
+}
+
+/* The first option that asks for something instead of training; NULL if none does. */
+static const Option *instead_of_training(const TrainerOptions *options)
+{
+    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
+        if (is_given(options, option) && !(option->tasks & TRAINING)) return option;
+    }
+    return NULL;
+}
+
+/* No option is given that would do nothing, such as to name a file that is not written. */
+static bool check_task(const TrainerOptions *options, const Option *instead)
+{
+    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
+        if (!is_given(options, option) || (option->tasks & instead->tasks)) continue;
+        return weft_fail("--%s and --%s do not go together", instead->name, option->name);
+    }
+    return true;
+}
+
 /* What the options ask for together. */
 static bool check_together(const TrainerOptions *options)
 {
-    const bool predict = options->predict.count > 0;
-    const char *instead = options->eval ? "eval" : predict ? "predict" : NULL;
-    if (options->eval && predict) return weft_fail("--eval and --predict do not go together");
-    if (instead && !options->load) return weft_fail("--%s needs --load FILE: the weights to use", instead);
-    if (instead && (options->save || options->log || options->checkpoint || options->runs > 1)) {
-        return weft_fail("--%s trains nothing: it does not go with --%s", instead,
-                         options->save         ? "save"
-                         : options->log        ? "log"
-                         : options->checkpoint ? "checkpoint"
-                                               : "runs");
-    }
-    if (predict && options->report) return weft_fail("--predict tests no data set: it does not go with --report");
+    const Option *instead = instead_of_training(options);
+    if (instead && !check_task(options, instead)) return false;
+    if ((options->eval || options->predict.count > 0) && !options->load)
+        return weft_fail("--%s needs --load FILE: the weights to use", instead->name);
     if (options->profile && options->detect_anomaly)
         return weft_fail("--profile would time the checks of --detect-anomaly: they do not go together");
-    if (predict && (options->profile || options->detect_anomaly))
-        return weft_fail("--%s goes with training or --eval", options->profile ? "profile" : "detect-anomaly");
     if (options->resume && !options->checkpoint)
         return weft_fail("--resume needs --checkpoint FILE: the training to go on with");
     for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
@@ -283,7 +308,7 @@ bool trainer_options_parse(TrainerOptions *options, int argc, char **argv)
 bool trainer_options_given(const TrainerOptions *options, const char *name)
 {
     const Option *option = find_option(name, strlen(name));
-    return option != NULL && (options->given >> (option - OPTIONS) & 1) != 0;
+    return option != NULL && is_given(options, option);
 }
 
 const char *trainer_options_test_name(const TrainerOptions *options)

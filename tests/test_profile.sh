@@ -80,6 +80,6 @@ run 0 "$tiny" --data "$data" --eval --load "$work/plain.safetensors" --detect-an
 
 usage_error() { local text=$1; shift; run 2 "$tiny" "$@"; says "$text"; }
 usage_error 'do not go together' --profile --detect-anomaly
-usage_error '--profile goes with training or --eval' --load x --predict y --profile
-usage_error '--detect-anomaly goes with training or --eval' --load x --predict y --detect-anomaly
+usage_error '--predict and --profile do not go together' --load x --predict y --profile
+usage_error '--predict and --detect-anomaly do not go together' --load x --predict y --detect-anomaly
 finish

@@ -107,5 +107,5 @@ for other in save load log; do
     done
 done
 run 2 "$tiny" --load "$work/a.safetensors" --predict - --report "$work/p.html"
-says "does not go with --report"
+says "--predict and --report do not go together"
 finish
