@@ -94,7 +94,7 @@ bool trainer_profile_start(Profile *profile, const Module *module)
     profile->base = (OpObserver){made, went_back, marked};
     profile->parameters = nn_named_parameters(module);
     if (profile->parameters.count < 0) return false;
-    autograd_observe(&profile->base);
+    profile->before = autograd_observe(&profile->base);
     profile->started = profile->last = trainer_clock();
     return true;
 }
@@ -102,7 +102,7 @@ bool trainer_profile_start(Profile *profile, const Module *module)
 void trainer_profile_stop(Profile *profile)
 {
     autograd_mark("other");
-    autograd_observe(NULL);
+    autograd_observe(profile->before);
     profile->seconds += trainer_clock() - profile->started;
     nn_named_free(&profile->parameters);
 }

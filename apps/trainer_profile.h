@@ -18,6 +18,7 @@ typedef struct ProfileRow {
 /* Zero-initialised it is empty. */
 typedef struct Profile {
     OpObserver base;
+    OpObserver *before;                   /* who watched until the pass began */
     NamedTensors parameters; /* of the module that runs */
     ProfileRow *rows;
     int64_t count, capacity;

@@ -101,12 +101,13 @@ bool trainer_run_open(TrainerRun *run, const TrainerSession *session, uint64_t s
     run->test = loader_new(session->test_set, TEST_BATCH, .mean = MNIST_MEAN, .deviation = MNIST_DEVIATION,
                            .first = session->test_first, .count = session->test_count);
     if (run->test == NULL || (!session->options.eval && !open_training(run, session))) return false;
-    return !session->options.detect_anomaly || nn_detect_anomaly(run->model);
+    if (!session->options.detect_anomaly) return true;
+    return run->detects = nn_detect_anomaly(run->model);
 }
 
 void trainer_run_close(TrainerRun *run)
 {
-    (void)!nn_detect_anomaly(NULL); /* turning it off cannot fail */
+    if (run->detects) (void)!nn_detect_anomaly(NULL); /* turning it off cannot fail */
     metrics_free(&run->metrics);
     optimizer_free(run->optimizer);
     loader_free(run->train);

@@ -47,6 +47,7 @@ typedef struct TrainerRun {
     Schedule schedule;
     int64_t step;          /* the schedule's place */
     Metrics metrics;
+    bool detects;          /* anomalies */
 } TrainerRun;
 
 /* Makes the network of a seed, with the weights of --load if there are any. NULL with an error. */

@@ -14,6 +14,7 @@ enum { WHERE_TEXT = 2 * LAYER_TEXT, VALUE_TEXT = SHAPE_TEXT + 16, FEW_INPUTS = 4
 typedef struct Detector {
     OpObserver base;
     NamedTensors parameters;
+    OpObserver *before; /* who watched until then */
 } Detector;
 
 static _Thread_local Detector detector;
@@ -125,14 +126,13 @@ static bool went_back(OpObserver *observer, const OpCall *call, const Tensor *gr
 bool nn_detect_anomaly(const Module *module)
 {
     if (detector.base.made) {
-        autograd_observe(NULL);
+        autograd_observe(detector.before);
         nn_named_free(&detector.parameters);
         detector = (Detector){0};
     }
     if (!module) return true;
     NamedTensors parameters = nn_named_parameters(module);
     if (parameters.count < 0) return false;
-    detector = (Detector){{.made = made, .went_back = went_back}, parameters};
-    autograd_observe(&detector.base);
+    detector = (Detector){{.made = made, .went_back = went_back}, parameters, autograd_observe(&detector.base)};
     return true;
 }

@@ -1,6 +1,7 @@
 /* Watching ops: what the profile and the detection of anomalies are made of, and that detection. */
 #include <float.h>
 
+#include "apps/trainer_run.h"
 #include "autograd/observe.h"
 #include "autograd/ops.h"
 #include "nn/anomaly.h"
@@ -217,6 +218,38 @@ TEST(anomalies_backward_are_named)
     CHECK(!backward(op_sum(nn_forward(net, tensor_full(SHAPE(2, 1, 4, 4), 1))), .grad = tensor_full(SCALAR, NAN)));
     CHECK_ERROR("the backward of sum after fc was given NaN at [] of the gradient of its result [], which no op made");
     CHECK(nn_detect_anomaly(NULL));
+    nn_free(net);
+}
+
+TEST(who_watched_before_a_detection_watches_after_it)
+{
+    Recorder recorder = recorder_new();
+    Module *net = nn_linear(2, 2);
+    autograd_observe(&recorder.base);
+    CHECK(nn_detect_anomaly(net));
+    CHECK(nn_detect_anomaly(net));
+    CHECK(nn_detect_anomaly(NULL));
+    CHECK(autograd_observe(NULL) == &recorder.base);
+    nn_free(net);
+}
+
+TEST(a_run_and_a_profile_leave_others_watching)
+{
+    Recorder recorder = recorder_new();
+    Module *net = nn_linear(2, 2);
+    TrainerRun run = {0};
+    Profile profile = {0};
+    autograd_observe(&recorder.base);
+    CHECK(trainer_profile_start(&profile, net));
+    trainer_profile_stop(&profile);
+    trainer_profile_free(&profile);
+    CHECK(autograd_observe(&recorder.base) == &recorder.base);
+    CHECK(nn_detect_anomaly(net));
+    trainer_run_close(&run);
+    CHECK(!op_exp(tensor_full(SCALAR, 1e30)));
+    CHECK_ERROR("anomaly: exp made inf");
+    CHECK(nn_detect_anomaly(NULL));
+    autograd_observe(NULL);
     nn_free(net);
 }
 
