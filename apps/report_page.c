@@ -100,8 +100,7 @@ static void write_facts(FILE *file, const ReportPage *page)
                    commas(page->session->options.epochs, text));
         write_fact(file, "training time", "<time>%s</time>", time_text(run_seconds(page), seconds));
         if (last->seconds > 0) /* 0 where the clock is coarse */
-            write_fact(file, "images/s in training", "<time>%s</time>",
-                       commas((int64_t)((double)last->samples / last->seconds), text));
+            write_fact(file, "images/s in training", "<time>%s</time>", trainer_rate_text(last, text));
     }
     fprintf(file, "</dl>\n</header>\n");
 }

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "apps/trainer_clock.h"
-#include "nn/commas.h"
 
 /* A bar needs MIN_BAR columns, and is left out of a narrower line. LINE holds MAX_COLUMNS of three bytes. */
 enum { DEFAULT_COLUMNS = 80, MAX_COLUMNS = 240, MIN_BAR = 6, GAP = 2, LINE = 1024, PART = 128 };
@@ -120,6 +119,12 @@ static void describe_place(const TrainerDisplay *display, char text[PART])
     }
 }
 
+char *trainer_rate_text(const PassMetrics *pass, char text[COMMAS_TEXT])
+{
+    const double rate = (double)pass->samples / pass->seconds;
+    return commas(pass->seconds > 0 && rate < (double)INT64_MAX ? (int64_t)rate : 0, text);
+}
+
 /* In the order of their worth: a narrow terminal shows the first of them. */
 enum { LOSS, ACCURACY, TIME_LEFT, RATE, PIECES };
 
@@ -133,7 +138,7 @@ static void describe_pass(const TrainerDisplay *display, const PassMetrics *so_f
     snprintf(pieces[ACCURACY], PART, "  %.2f%%", 100 * so_far->accuracy);
     snprintf(pieces[TIME_LEFT], PART, "  left %.32s, run %.32s", time_text(epoch_left, epoch_time),
              time_text(all_left, all_time));
-    snprintf(pieces[RATE], PART, "  %s images/s", commas((int64_t)((double)so_far->samples / so_far->seconds), rate));
+    snprintf(pieces[RATE], PART, "  %s images/s", trainer_rate_text(so_far, rate));
 }
 
 static void draw(const TrainerDisplay *display, const PassMetrics *so_far, double done)

@@ -3,6 +3,7 @@
 #define WEFT_TRAINER_PROGRESS_H
 
 #include "apps/trainer.h"
+#include "nn/commas.h"
 
 /* Whoever trains sets the first part before each pass. */
 typedef struct TrainerDisplay {
@@ -30,5 +31,7 @@ void trainer_display_clear(TrainerDisplay *display);
 /* The line of an epoch, as many of its columns as fit a terminal; of several runs each has one line in all, which is
  * not printed here. */
 void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch);
+/* "12,345": the images a second of a pass; "0" where the clock has not moved. Returns text. */
+char *trainer_rate_text(const PassMetrics *pass, char text[COMMAS_TEXT]);
 
 #endif

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "apps/trainer.h"
+#include "apps/trainer_progress.h"
 #include "tests/test.h"
 
 enum { SIDE = 8, CLASSES = 4, COUNT = 50, BATCH = 16, STEPS = 4, FEATURES = 4 * 6 * 6 };
@@ -343,4 +344,13 @@ TEST(metrics_list_grows)
     metrics_free(NULL);
     metrics_free(&metrics);
     CHECK(metrics.epochs == NULL && metrics.count == 0);
+}
+
+TEST(rates_are_numbers_whatever_the_clock_says)
+{
+    char text[COMMAS_TEXT];
+    CHECK_TEXT(trainer_rate_text(&(PassMetrics){.samples = 60000, .seconds = 2}, text), "30,000");
+    CHECK_TEXT(trainer_rate_text(&(PassMetrics){.samples = 60000}, text), "0");
+    CHECK_TEXT(trainer_rate_text(&(PassMetrics){0}, text), "0");
+    CHECK_TEXT(trainer_rate_text(&(PassMetrics){.samples = 60000, .seconds = 1e-300}, text), "0");
 }
