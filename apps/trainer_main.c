@@ -14,6 +14,7 @@
 #include "nn/state.h"
 #include "nn/summary.h"
 #include "tensor/file.h"
+#include "tensor/text.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -42,11 +43,13 @@ static void print_start(const TrainerSession *session, const TrainerRun *run)
     printf("%s: %s parameters, %d thread%s, %s, %s\n", session->app->name,
            commas(nn_parameter_count(run->model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
            weft_isa(), WEFT_PRECISION);
-    printf("%s: %s images to train on, %s %s\n", session->options.data, commas(session->train_count, train),
+    weft_text_print(stdout, session->options.data);
+    printf(": %s images to train on, %s %s\n", commas(session->train_count, train),
            commas(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
     if (session->options.resume) {
-        printf("%s: resuming after epoch %lld of %lld\n", session->options.checkpoint,
-               (long long)run->metrics.count, (long long)session->options.epochs);
+        weft_text_print(stdout, session->options.checkpoint);
+        printf(": resuming after epoch %lld of %lld\n", (long long)run->metrics.count,
+               (long long)session->options.epochs);
     }
     fflush(stdout);
 }
@@ -310,13 +313,14 @@ static int failure(const TrainerSession *session)
     return interrupted ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
 
-/* Runs the session with Ctrl-C caught, unless whoever started the program has it ignored. */
+/* Runs the session with Ctrl-C caught, unless whoever started the program has it ignored. --predict may wait for its
+ * input, and leaves no file: there Ctrl-C ends the program at once. */
 static bool run_interruptible(TrainerSession *session)
 {
     struct sigaction before, catch = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigemptyset(&catch.sa_mask);
     sigaction(SIGINT, NULL, &before);
-    if (before.sa_handler != SIG_IGN) sigaction(SIGINT, &catch, NULL);
+    if (before.sa_handler != SIG_IGN && session->options.predict.count == 0) sigaction(SIGINT, &catch, NULL);
 #ifdef SIGXFSZ
     signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is then a write that fails and says so */
 #endif

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tensor/text.h"
+
 /* On a terminal two rows of pixels are a line of text, and the classes stand beside their middle. */
 enum { PICTURE_LINES = MNIST_SIDE / 2, FIRST_CLASS_LINE = (PICTURE_LINES - MNIST_CLASSES) / 2 };
 /* Columns: "  PICTURE   3 BAR  99.9%", without the picture where the bar would be shorter than MIN_BAR. */
@@ -28,6 +30,8 @@ static bool read_probabilities(Prediction *prediction, Tensor *output)
     prediction->best = 0;
     for (int i = 0; i < MNIST_CLASSES; i++) {
         prediction->probabilities[i] = exp((double)values[i]);
+        if (!isfinite(prediction->probabilities[i]))
+            return weft_fail("the network's probability of a %d is %f", i, prediction->probabilities[i]);
         if (values[i] > values[prediction->best]) prediction->best = i;
     }
     return true;
@@ -50,12 +54,6 @@ static bool classify(Prediction *prediction, Module *model)
 }
 
 /* ---- Printing ---- */
-
-/* A file's name, whose control characters, which might do anything to a terminal or end a line, become '?'. */
-static void print_name(const char *path)
-{
-    for (; *path; path++) putchar((unsigned char)*path < ' ' || *path == '\177' ? '?' : *path);
-}
 
 /* Columns of one row of characters for two rows of pixels. */
 static void print_pixels(const uint8_t *upper, bool utf8)
@@ -99,14 +97,14 @@ static void print_drawing(const Prediction *prediction, const TrainerDisplay *di
 static void print_prediction(const char *path, const Prediction *prediction, const TrainerDisplay *display)
 {
     if (display->terminal) {
-        print_name(path);
+        weft_text_print(stdout, path);
         printf(": %d, %.2f%%\n", prediction->best, 100 * prediction->probabilities[prediction->best]);
         if (!display->quiet) print_drawing(prediction, display);
         return;
     }
     printf("%d\t", prediction->best);
     for (int i = 0; i < MNIST_CLASSES; i++) printf("%.6f\t", prediction->probabilities[i]);
-    print_name(path);
+    weft_text_print(stdout, path);
     putchar('\n');
 }
 
@@ -116,7 +114,9 @@ static void print_prediction(const char *path, const Prediction *prediction, con
 static void report(const TrainerSession *session, const char *path, bool was_read)
 {
     fflush(stdout);
-    fprintf(stderr, "%s: %s%s%s\n", session->app->name, was_read ? path : "", was_read ? ": " : "", weft_error());
+    fprintf(stderr, "%s: ", session->app->name);
+    if (was_read) weft_text_print(stderr, path);
+    fprintf(stderr, "%s%s\n", was_read ? ": " : "", weft_error());
     weft_error_clear();
 }
 

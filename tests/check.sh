@@ -32,12 +32,15 @@ ends()
 }
 run() { check "${*:2} ends with status $1" ends "$@"; }
 contains() { grep -q "$1" -e "$3" "$2" || { cat "$2"; return 1; }; }
-lacks() { ! grep "$1" "$2"; }
+# lacks PATTERN FILE: there is something in the file, but not that.
+lacks() { [ -s "$2" ] && ! grep "$1" "$2"; }
 # says TEXT, shows PATTERN: the last run did so on standard error, on standard output.
 says() { check "standard error says \"$1\"" contains -F "$work/err" "$1"; }
 shows() { check "standard output shows \"$1\"" contains -E "$work/out" "$1"; }
 # skip WHAT: counts as skipped.
 skip() { skipped=$((skipped + 1)); echo "SKIP $(basename "$0"): $1"; }
+# installed_locale NAME: a missing one would be taken for C without a word.
+installed_locale() { locale -a 2> "$work/err" | grep -qix "${1/UTF-8/UTF-\\?8}"; }
 # silent COMMAND...: succeeds and says nothing.
 silent() { local said; said=$("$@" 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }; }
 # counted COMMAND...: runs it and adds the counts of its last line "N passed, N failed[, N skipped]" to these. If it

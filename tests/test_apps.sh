@@ -60,6 +60,11 @@ for option in log save export checkpoint; do
     says "--$option names a file of the data"
 done
 usage_error --checkpoint --eval --load x --checkpoint y
+for option in '--save x' '--export x' '--report x' '--log x' '--checkpoint x' '--runs 2' --profile; do
+    # shellcheck disable=SC2086
+    usage_error "--summary and ${option% *} do not go together" --summary $option
+done
+usage_error '--eval and --summary do not go together' --summary --eval --load x
 usage_error '--resume needs --checkpoint' --resume
 
 # ---- Summary: no data needed ----
@@ -148,6 +153,10 @@ run 1 "$tiny" --data "$work/train-only" --validate 170
 says '170'
 run 1 "$tiny" --data "$work/train-only" --epochs 1
 says t10k
+
+cp -r "$work/train-only" "$work"/$'folder\n\033[1m'
+run 0 "$tiny" --data "$work"/$'folder\n\033[1m' --epochs 1 --validate 70
+shows '/folder\?\?\[1m: 100 images'
 
 # ---- Several runs ----
 
