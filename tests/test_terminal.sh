@@ -13,10 +13,15 @@ on_terminal()
     local columns=$1 environment=$2
     shift 2
     script -qec "stty cols $columns; $environment $train $*" /dev/null < /dev/null > "$work/raw"
+    check "$* ends with status 0 on $columns columns, $environment" test $? = 0
     tr '\r' '\n' < "$work/raw" | sed $'s/\033\\[K//g' > "$work/out"
 }
 # fits COLUMNS: no line that a training redraws or repeats is longer.
-fits() { awk -v columns="$1" '!/parameters|to train on/ && length($0) > columns { print; exit 1 }' "$work/out"; }
+fits()
+{
+    [ -s "$work/out" ] &&
+        awk -v columns="$1" '!/parameters|to train on/ && length($0) > columns { print; exit 1 }' "$work/out"
+}
 plain() { LC_ALL=C lacks $'[\033\200-\377]' "$work/out"; }
 table='^ +[0-9]+/[0-9]+ +[0-9.]+ +[0-9.]+% +[0-9.]+ +[0-9.]+% +[0-9.e-]+ +[0-9.]+$'
 
@@ -71,9 +76,13 @@ for kind in TERM=dumb '-u TERM'; do
     check "no redraw with $kind" awk '/\r./ { exit 1 }' "$work/raw"
     check "a line for each epoch with $kind" test "$(grep -cE "$table" "$work/out")" = 2
 done
-# A locale whose decimals have a comma changes no number, where it is installed.
-on_terminal 80 'TERM=dumb LC_ALL=de_DE.UTF-8' --epochs 2 --lr 0.02
-check 'the locale changes no number' test "$(grep -cE "$table" "$work/out")" = 2
+# A locale whose decimals have a comma changes no number.
+if installed_locale de_DE.UTF-8; then
+    on_terminal 80 'TERM=dumb LC_ALL=de_DE.UTF-8' --epochs 2 --lr 0.02
+    check 'the locale changes no number' test "$(grep -cE "$table" "$work/out")" = 2
+else
+    skip 'a decimal comma: no locale de_DE.UTF-8'
+fi
 
 # ---- Several runs, a test alone, quiet ----
 
