@@ -90,7 +90,7 @@ static bool run(Trace *trace, Module *module, Shape shape, int64_t batch)
     trace->input = tensor_uniform(shape, 0, 1, (RandomKey){.stream = (uint32_t)batch});
     if (!trace->input || !tensor_set_requires_grad(trace->input, true)) return false;
     trace->output = nn_forward(module, trace->input);
-    if (!trace->output) return weft_error() ? NULL : weft_fail("onnx: %s's forward failed", module->type);
+    if (!trace->output) return weft_fail("onnx: %s's forward failed", module->type);
     bool ok = push_all(trace);
     keep_dependent(trace);
     return ok;
@@ -246,7 +246,7 @@ static OnnxValue *value_of(Exporter *exporter, int64_t i)
         return weft_fail("onnx: %s cannot be written: the op has no onnx function (autograd/onnx.h)", op->name);
     OnnxValue *value = op->onnx(&call);
     if (value && !exporter->graph.failed) return value;
-    return weft_error() ? NULL : weft_fail("onnx: %s: its onnx function failed", op->name);
+    return weft_fail("onnx: %s: its onnx function failed", op->name);
 }
 
 /* ---- The whole ---- */

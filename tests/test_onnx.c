@@ -1,5 +1,5 @@
 /* ONNX files: read back by a decoder of their own and compared as text; what cannot be written is refused by name. With
- * ONNX_CASES=FOLDER the cases, their inputs and outputs are left there for ONNX Runtime: see tests/test_onnx.sh. */
+ * ONNX_CASES=FOLDER the cases, their inputs and outputs are left there for ONNX Runtime: see tests/test_interop.sh. */
 #include "nn/onnx.h"
 
 #include <stdio.h>

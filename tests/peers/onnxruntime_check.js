@@ -1,4 +1,4 @@
-// ONNX Runtime's side of tests/test_onnx.sh: runs networks that Weft exported and compares with what Weft computed.
+// ONNX Runtime's side of tests/test_interop.sh: runs networks that Weft exported and compares with what Weft computed.
 //
 // usage: node onnxruntime_check.js available           whether the package is found
 //        node onnxruntime_check.js FOLDER TOLERANCE    ends with "N passed, N failed"
