@@ -26,9 +26,15 @@ void weft_error_clear(void)
 /* What is long is a file's name, in the middle: the reason at the end is kept. */
 static void shorten(const char *whole)
 {
-    size_t length = strlen(whole), half = MESSAGE_SIZE / 2 - sizeof GAP;
-    if (length < MESSAGE_SIZE) snprintf(message, sizeof message, "%s", whole);
-    else snprintf(message, sizeof message, "%.*s" GAP "%s", (int)half, whole, whole + length - half);
+    enum { HALF = MESSAGE_SIZE / 2 - sizeof GAP };
+    const size_t length = strlen(whole);
+    if (length < MESSAGE_SIZE) {
+        memcpy(message, whole, length + 1);
+        return;
+    }
+    memcpy(message, whole, HALF);
+    memcpy(message + HALF, GAP, sizeof GAP - 1);
+    memcpy(message + HALF + sizeof GAP - 1, whole + length - HALF, HALF + 1);
 }
 
 void *(weft_fail)(const char *format, ...)
