@@ -138,10 +138,11 @@ static void make_y(Plot *plot)
         return;
     }
     if (scale->low == scale->high) {
+        bool share = plot->chart->kind == CHART_ACCURACY && range.high <= 1; /* no more than all is wrong */
         scale->high += scale->high != 0 ? fabs(scale->high) / TICKS : 1;
         if (plot->chart->kind != CHART_RATE && scale->low != 0) scale->low -= fabs(scale->low) / TICKS;
+        if (share) scale->high = fmin(scale->high, 1);
     }
-    if (plot->chart->kind == CHART_ACCURACY) scale->high = fmin(scale->high, 1); /* no more than all is wrong */
     make_linear(scale, TICKS, 0, true);
 }
 
