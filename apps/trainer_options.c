@@ -36,7 +36,7 @@ typedef struct Option {
     const char *name;
     const char *value;  /* what help calls its value */
     ValueKind kind;
-    size_t offset;      /* in TrainerOptions */
+    uint32_t offset;    /* in TrainerOptions */
     double low, high;   /* a count is in [low, high], a number in [low, high) */
     const char *help;   /* NULL: it shares the line of the next option, whose help is of both */
     int tasks;          /* that it goes with */
@@ -280,7 +280,7 @@ static bool check_together(const TrainerOptions *options)
 {
     const Option *instead = instead_of_training(options);
     if (instead && !check_task(options, instead)) return false;
-    if ((options->eval || options->predict.count > 0) && !options->load)
+    if (instead && (instead->tasks & (EVALUATION | PREDICTION)) && !options->load)
         return weft_fail("--%s needs --load FILE: the weights to use", instead->name);
     if (options->profile && options->detect_anomaly)
         return weft_fail("--profile would time the checks of --detect-anomaly: they do not go together");
