@@ -45,6 +45,11 @@ int test_index(void)
     return running->index;
 }
 
+const char *test_name(void)
+{
+    return running->name;
+}
+
 bool test_failed(void)
 {
     return outcome == FAILED;
@@ -147,6 +152,24 @@ const char *test_path(const char *name)
     mkdir(path, S_IRWXU);
     snprintf(path, sizeof path, "%s/%s/%s", folder, running->name, name);
     return path;
+}
+
+bool test_write(const char *path, const void *bytes, size_t count)
+{
+    FILE *file = fopen(path, "wb");
+    bool ok = file && fwrite(bytes, 1, count, file) == count;
+    return file && fclose(file) == 0 && ok;
+}
+
+TestBytes test_read(const char *path)
+{
+    TestBytes bytes = {.count = 0};
+    FILE *file = fopen(path, "rb");
+    if (file) {
+        bytes.count = fread(bytes.at, 1, sizeof bytes.at, file);
+        fclose(file);
+    }
+    return bytes;
 }
 
 Real *test_values(const Tensor *t)

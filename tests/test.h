@@ -85,6 +85,14 @@ __attribute__((format(printf, 1, 2))) void test_note(const char *format, ...);
 bool test_failed(void);
 /* The path of a file in a folder of this test's own, which is removed afterwards. Valid until the next call. */
 const char *test_path(const char *name);
+/* Makes a file of these bytes, and reads one, at most TEST_BYTES of it: none if there is no such file. */
+enum { TEST_BYTES = 16384 };
+typedef struct TestBytes {
+    unsigned char at[TEST_BYTES];
+    size_t count;
+} TestBytes;
+bool test_write(const char *path, const void *bytes, size_t count);
+TestBytes test_read(const char *path);
 
 /* Number i of a stream of numbers in [-1, 1): an integer hash that tests/golden/make.py shares. test_tensor is a tensor
  * of scale times them, test_tensor_near of offset plus that, rounded to float so that both precisions agree. */
@@ -98,6 +106,18 @@ Real *test_values(const Tensor *t);
 void test_register(Test *test);
 /* The index of the running test. */
 int test_index(void);
+/* Makes a test of each row, which is its name, and has `function` run it. */
+#define TEST_ROWS(rows, function)                                                                                      \
+    __attribute__((constructor)) static void register_##rows(void)                                                     \
+    {                                                                                                                  \
+        static Test tests[sizeof rows / sizeof *rows];                                                                 \
+        for (int row = 0; row < (int)(sizeof rows / sizeof *rows); row++) {                                            \
+            tests[row] = (Test){rows[row], __FILE__, function, row, NULL};                                             \
+            test_register(&tests[row]);                                                                                \
+        }                                                                                                              \
+    }
+/* The name of the running test. */
+const char *test_name(void);
 
 /* Behind the macros. */
 bool test_check(bool holds, const char *file, int line, const char *text);

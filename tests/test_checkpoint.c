@@ -5,12 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apps/trainer_checkpoint.h"
 #include "tensor/crc.h"
 #include "tensor/memory.h"
+#include "tests/sessions.h"
 #include "tests/test.h"
 
-enum { SIDE = 6, CLASSES = 3, TRAIN = 29, TEST_COUNT = 7, COUNT = TRAIN + TEST_COUNT, EPOCHS = 4, FILE_ROOM = 16384 };
+enum { SIDE = 6, CLASSES = 3, TRAIN = 29, COUNT = 36, EPOCHS = 4 };
 
 /* Random layers fused with a batch norm and alone, a parameter of every kind, buffers. */
 static Module *small_net(double dropout)
@@ -56,24 +56,9 @@ static Dataset *images(int change)
     return dataset_from(&pixels[0][0], labels, COUNT, 1, SIDE, SIDE, CLASSES);
 }
 
-/* As the command line makes it, but for the data. */
 static TrainerSession session_new(const TrainerApp *app, const char *checkpoint, bool resume)
 {
-    TrainerSession session = {.app = app, .options = trainer_options_default(app), .first_run = 1};
-    session.options.checkpoint = checkpoint;
-    session.options.resume = resume;
-    session.train_set = session.test_set = images(0);
-    session.train_count = session.test_first = TRAIN;
-    session.test_count = TEST_COUNT;
-    session.display = (TrainerDisplay){.run = 1, .runs = 1, .quiet = true};
-    return session;
-}
-
-static void session_free(TrainerSession *session)
-{
-    trainer_checkpoint_close(session);
-    metrics_free(&session->past);
-    trainer_session_free_data(session);
+    return session_of(app, images(0), TRAIN, checkpoint, resume);
 }
 
 /* Opens what there is to go on with, of the first run or another, and trains for so many epochs. */
@@ -214,36 +199,13 @@ TEST(checkpoint_of_several_runs_has_the_epochs_of_all)
 
 /* ---- What is refused ---- */
 
-typedef struct Bytes {
-    unsigned char at[FILE_ROOM];
-    size_t count;
-} Bytes;
-
-static Bytes read_bytes(const char *path)
-{
-    Bytes bytes = {.count = 0};
-    FILE *file = fopen(path, "rb");
-    if (file) {
-        bytes.count = fread(bytes.at, 1, sizeof bytes.at, file);
-        fclose(file);
-    }
-    return bytes;
-}
-
-static bool write_bytes(const char *path, const Bytes *bytes)
-{
-    FILE *file = fopen(path, "wb");
-    bool ok = file && fwrite(bytes->at, 1, bytes->count, file) == bytes->count;
-    return file && fclose(file) == 0 && ok;
-}
-
 /* Writes the checkpoint of a training of one epoch to the file "c", and returns its bytes. */
-static Bytes small_checkpoint(void)
+static TestBytes small_checkpoint(void)
 {
     TrainerSession session = session_new(&small_app, test_path("c"), false);
     TrainerRun run;
-    Bytes bytes = {.count = 0};
-    if (train(&session, &run, 1)) bytes = read_bytes(test_path("c"));
+    TestBytes bytes = {.count = 0};
+    if (train(&session, &run, 1)) bytes = test_read(test_path("c"));
     trainer_run_close(&run);
     session_free(&session);
     return bytes;
@@ -265,8 +227,8 @@ static bool resumes(const TrainerApp *app, const TrainerOptions *options)
 
 TEST(checkpoint_every_flipped_bit_is_found)
 {
-    Bytes whole = small_checkpoint();
-    CHECK(whole.count > 2000 && whole.count < FILE_ROOM && resumes(&small_app, NULL));
+    TestBytes whole = small_checkpoint();
+    CHECK(whole.count > 2000 && whole.count < TEST_BYTES && resumes(&small_app, NULL));
     TrainerSession session = session_new(&small_app, test_path("c"), true);
     int file = open(test_path("c"), O_WRONLY);
     for (size_t bit = 0; bit < 8 * whole.count; bit++) {
@@ -286,7 +248,7 @@ TEST(checkpoint_every_flipped_bit_is_found)
 
 TEST(checkpoint_cut_short_is_found)
 {
-    Bytes whole = small_checkpoint();
+    TestBytes whole = small_checkpoint();
     TrainerSession session = session_new(&small_app, test_path("c"), true);
     while (whole.count-- > 0) {
         CHECK(truncate(test_path("c"), (off_t)whole.count) == 0);
@@ -298,7 +260,7 @@ TEST(checkpoint_cut_short_is_found)
 }
 
 /* Changes the text after `key` and gives the file "c" the checksum that it then has. */
-static void forge(Bytes bytes, const char *key, const char *text)
+static void forge(TestBytes bytes, const char *key, const char *text)
 {
     static const char name[] = "\"weft.crc64\":\"";
     char digits[17];
@@ -311,7 +273,7 @@ static void forge(Bytes bytes, const char *key, const char *text)
     snprintf(digits, sizeof digits, "%016llx",
              (unsigned long long)weft_crc64(0, bytes.at, (int64_t)bytes.count));
     memcpy(checksum, digits, 16);
-    CHECK(write_bytes(test_path("c"), &bytes));
+    CHECK(test_write(test_path("c"), bytes.at, bytes.count));
 }
 
 TEST(checkpoint_that_makes_no_sense_is_refused)
@@ -346,7 +308,7 @@ TEST(checkpoint_that_makes_no_sense_is_refused)
         {"\"momentum.conv.weigh", "x", "tensor \"momentum.conv.weighx\", "},
         {"\"bn.running_mea", "x", "has no tensor \"bn.running_mean\""},
     };
-    Bytes whole = small_checkpoint();
+    TestBytes whole = small_checkpoint();
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         forge(whole, wrong[i].key, wrong[i].text);
         bool resumed = resumes(&small_app, NULL);
@@ -358,7 +320,7 @@ TEST(checkpoint_that_makes_no_sense_is_refused)
     forge(whole, "\"format\":\"", "pt");
     CHECK(resumes(&small_app, NULL));
     whole.at[strstr((char *)whole.at + 8, "weft.crc64") - (char *)whole.at] = 'W';
-    CHECK(write_bytes(test_path("c"), &whole));
+    CHECK(test_write(test_path("c"), whole.at, whole.count));
     CHECK(!resumes(&small_app, NULL));
     CHECK_ERROR("c: damaged: a checkpoint without its checksum");
 }
@@ -366,9 +328,8 @@ TEST(checkpoint_that_makes_no_sense_is_refused)
 /* A sparse file, whose size costs a disk nothing. */
 TEST(checkpoint_of_a_wrong_header_costs_no_memory_for_its_values)
 {
-    static const Bytes header = {.at = "\2\0\0\0\0\0\0\0{}", .count = 10};
     const off_t size = (off_t)1 << 42;
-    CHECK(write_bytes(test_path("c"), &header));
+    CHECK(test_write(test_path("c"), "\2\0\0\0\0\0\0\0{}", 10));
     if (truncate(test_path("c"), size) != 0) return; /* no file of this disk is that large */
     CHECK(!resumes(&small_app, NULL));
     CHECK_ERROR("c: ends with 4398046511094 bytes that belong to no tensor");
@@ -443,14 +404,14 @@ TEST(checkpoint_of_other_images_or_weights_is_refused)
     CHECK(!trainer_checkpoint_open(&session));
     CHECK_ERROR("the checksum of --data's images is ");
     session_free(&session);
-    char weights[FILE_ROOM];
-    snprintf(weights, sizeof weights, "%s", test_path("w"));
-    CHECK(symlink("c", weights) == 0); /* any file */
+    char *weights = strdup(test_path("w")); /* test_path has room for one path */
+    CHECK(weights && symlink("c", weights) == 0); /* any file */
     session = session_new(&small_app, test_path("c"), true);
     session.options.load = weights;
     CHECK(!trainer_checkpoint_open(&session));
     CHECK_ERROR("the checksum of --load's file is ");
     session_free(&session);
+    free(weights);
 }
 
 TEST(checkpoint_names_that_clash_are_refused_when_writing)
@@ -470,7 +431,7 @@ TEST(checkpoint_names_that_clash_are_refused_when_writing)
 
 TEST(checkpoint_survives_every_failing_allocation)
 {
-    Bytes earlier = small_checkpoint();
+    TestBytes earlier = small_checkpoint();
     TrainerSession session = session_new(&small_app, test_path("c"), true);
     TrainerRun run;
     CHECK(train(&session, &run, 0));
@@ -480,7 +441,7 @@ TEST(checkpoint_survives_every_failing_allocation)
         written = trainer_checkpoint_write(&run, &session);
         weft_alloc_fail_at(0);
         if (!written) CHECK_ERROR("no room");
-        Bytes now = read_bytes(test_path("c"));
+        TestBytes now = test_read(test_path("c"));
         CHECK(now.count == earlier.count && memcmp(now.at, earlier.at, now.count) == 0);
     }
     CHECK(k > 50);

@@ -10,14 +10,6 @@ enum { PATH_ROOM = 4096 };
 
 /* ---- Files ---- */
 
-static void write_file(const char *path, const uint8_t *bytes, size_t count)
-{
-    FILE *file = fopen(path, "wb");
-    CHECK(file);
-    CHECK(fwrite(bytes, 1, count, file) == count);
-    CHECK(fclose(file) == 0);
-}
-
 /* An idx file: magic and sizes, four bytes each, cut after header_bytes, then `values` bytes 0, 1, ... 9, 0, ... */
 typedef struct Idx {
     uint32_t words[4];
@@ -30,7 +22,7 @@ static void write_idx(const char *path, const Idx *idx)
     CHECK(idx->header_bytes + idx->values <= sizeof bytes);
     for (size_t i = 0; i < idx->header_bytes; i++) bytes[i] = (uint8_t)(idx->words[i / 4] >> (24 - 8 * (i % 4)));
     for (size_t i = 0; i < idx->values; i++) bytes[idx->header_bytes + i] = (uint8_t)(i % 10);
-    write_file(path, bytes, idx->header_bytes + idx->values);
+    CHECK(test_write(path, bytes, idx->header_bytes + idx->values));
 }
 
 enum { IMAGES_MAGIC = 0x803, LABELS_MAGIC = 0x801 };

@@ -214,7 +214,7 @@ static bool check_layouts(const char *text, int64_t n, double *worst)
 
 static void run_row(void)
 {
-    const char *text = rows[test_index()];
+    const char *text = test_name();
     double worst = 0;
     CHECK(weft_set_threads(1)); /* thousands of small forward passes: threads would only wait for each other */
     for (int b = 0; b < (case_has_batch(text) ? BATCH_COUNT : 1); b++) {
@@ -225,14 +225,7 @@ static void run_row(void)
     test_note("worst error %.2g", worst);
 }
 
-__attribute__((constructor)) static void register_rows(void)
-{
-    static Test tests[ROW_COUNT];
-    for (int r = 0; r < ROW_COUNT; r++) {
-        tests[r] = (Test){.name = rows[r], .file = __FILE__, .run = run_row, .index = r};
-        test_register(&tests[r]);
-    }
-}
+TEST_ROWS(rows, run_row)
 
 /* ---- No op without a row ---- */
 

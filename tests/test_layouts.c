@@ -237,24 +237,14 @@ static const char *const large[] = {
     "mse_loss : 333x300 333x300",
 };
 
-enum { SMALL_COUNT = sizeof small / sizeof *small, LARGE_COUNT = sizeof large / sizeof *large };
-
 static void run_row(void)
 {
-    int row = test_index();
-    const char *text = row < SMALL_COUNT ? small[row] : large[row - SMALL_COUNT];
+    const char *text = test_name();
     for (int b = 0; b < (case_has_batch(text) ? BATCH_COUNT : 1) && !test_failed(); b++) {
         check_layouts(text, batches[b]);
         if (!test_failed()) check_machines(text, batches[b]);
     }
 }
 
-__attribute__((constructor)) static void register_rows(void)
-{
-    static Test tests[SMALL_COUNT + LARGE_COUNT];
-    for (int row = 0; row < SMALL_COUNT + LARGE_COUNT; row++) {
-        const char *text = row < SMALL_COUNT ? small[row] : large[row - SMALL_COUNT];
-        tests[row] = (Test){.name = text, .file = __FILE__, .run = run_row, .index = row};
-        test_register(&tests[row]);
-    }
-}
+TEST_ROWS(small, run_row)
+TEST_ROWS(large, run_row)

@@ -368,20 +368,16 @@ static void write_values(FILE *list, const char *folder, const char *name, const
 static const int64_t batches[] = {1, 15, 100};
 enum { BATCH_COUNT = sizeof batches / sizeof *batches };
 
-/* What the module makes of batches of these sizes, for tests/peers/onnxruntime_check.js. */
-static void write_runs(FILE *list, const char *folder, int row, Module *module)
+/* What the module of the file NAME.onnx makes of batch i, for tests/peers/onnxruntime_check.js. */
+static void write_run(FILE *list, const char *folder, const char *name, Module *module, int i, Tensor *x)
 {
-    nn_eval(module);
-    for (int i = 0; i < BATCH_COUNT && !test_failed(); i++) {
-        Tensor *x = test_tensor_near(case_shape(rows[row], batches[i]), 40, 0.5, 1);
-        char in[64], out[64];
-        snprintf(in, sizeof in, "%d.%d.in", row, i);
-        snprintf(out, sizeof out, "%d.%d.out", row, i);
-        fprintf(list, "%d.onnx", row);
-        write_values(list, folder, in, x);
-        write_values(list, folder, out, nn_forward(module, x));
-        fputc('\n', list);
-    }
+    char in[64], out[64];
+    snprintf(in, sizeof in, "%s.%d.in", name, i);
+    snprintf(out, sizeof out, "%s.%d.out", name, i);
+    fprintf(list, "%s.onnx", name);
+    write_values(list, folder, in, x);
+    write_values(list, folder, out, nn_forward(module, x));
+    fputc('\n', list);
 }
 
 /* The golden file goes on with a line that is the row, and the text. */
@@ -402,14 +398,19 @@ static void run_row(FILE *list, FILE *written, FILE *golden, const char *folder,
     CaseModule *module = nn_module(CaseModule, case_forward);
     CHECK(module);
     module->row = rows[row];
-    char path[512];
-    snprintf(path, sizeof path, "%s/%d.onnx", folder, row);
+    char path[512], name[16];
+    snprintf(name, sizeof name, "%d", row);
+    snprintf(path, sizeof path, "%s/%s.onnx", folder, name);
     if (!nn_export_onnx(&module->base, case_shape(rows[row], 1), path)) test_check(false, __FILE__, row, rows[row]);
     char *text = text_of(path);
     if (written) fprintf(written, "%s\n%s", rows[row], text);
     else compare_next(golden, text, rows[row]);
     free(text);
-    if (list) write_runs(list, folder, row, &module->base);
+    nn_eval(&module->base);
+    for (int i = 0; list && i < BATCH_COUNT && !test_failed(); i++) {
+        Tensor *x = test_tensor_near(case_shape(rows[row], batches[i]), 40, 0.5, 1);
+        write_run(list, folder, name, &module->base, i, x);
+    }
     nn_free(&module->base);
 }
 
@@ -462,24 +463,29 @@ static bool gives(Tensor *(*forward)(Module *self, Tensor *x), const char *expec
 static bool refused(Tensor *(*forward)(Module *self, Tensor *x))
 {
     Module *module = tried_new(forward);
-    const char *path = test_path("net.onnx");
-    FILE *file = fopen(path, "w");
-    fputs("before", file);
-    fclose(file);
-    bool ok = module && !nn_export_onnx(module, SHAPE(1, 3), path);
+    static const char before[] = "before";
+    bool ok = test_write(test_path("net.onnx"), before, sizeof before) && module &&
+              !nn_export_onnx(module, SHAPE(1, 3), test_path("net.onnx"));
     nn_free(module);
-    char text[16] = "";
-    file = fopen(path, "r");
-    ok = file && fgets(text, sizeof text, file) && strcmp(text, "before") == 0 && ok;
-    if (file) fclose(file);
-    return ok;
+    const TestBytes after = test_read(test_path("net.onnx"));
+    return ok && after.count == sizeof before && memcmp(after.at, before, sizeof before) == 0;
 }
 
-static Tensor *forward_same(Module *self, Tensor *x)
-{
-    (void)self;
-    return x;
-}
+#define REFUSED(name, message)                                                                                         \
+    do {                                                                                                               \
+        CHECK(refused(forward_##name));                                                                                \
+        CHECK_ERROR(message);                                                                                          \
+    } while (0)
+
+/* A forward of x alone. */
+#define FORWARD(name, result)                                                                                          \
+    static Tensor *forward_##name(Module *self, Tensor *x)                                                             \
+    {                                                                                                                  \
+        (void)self;                                                                                                    \
+        return result;                                                                                                 \
+    }
+
+FORWARD(same, x)
 
 static Tensor *forward_constants(Module *self, Tensor *x)
 {
@@ -498,47 +504,19 @@ TEST(onnx_of_constants)
                                    "input: input [N,3]\noutput: output [N,3]\n"));
 }
 
-static Tensor *forward_zeros(Module *self, Tensor *x)
-{
-    (void)self;
-    return tensor_zeros(tensor_shape(x));
-}
-
-static Tensor *forward_detached(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_mul(x, op_mean(tensor_detach(x)));
-}
-
-static Tensor *forward_argmax(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_add(x, op_reshape(op_argmax(x, 1), SHAPE(-1, 1)));
-}
-
-static Tensor *forward_made_for_batch(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_add(x, tensor_full(tensor_shape(x), 1));
-}
-
-static Tensor *forward_number_of_batch(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_mul_scalar(op_sum(x, .dims = DIM(0)), 1 / (double)tensor_size(x, 0));
-}
-
-static Tensor *forward_half_of_batch(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_narrow(x, 0, 0, tensor_size(x, 0) / 2);
-}
-
-static Tensor *forward_other_op(Module *self, Tensor *x)
-{
-    (void)self;
-    return tensor_size(x, 0) > 8 ? op_exp(x) : op_tanh(x);
-}
+FORWARD(zeros, tensor_zeros(tensor_shape(x)))
+FORWARD(detached, op_mul(x, op_mean(tensor_detach(x))))
+FORWARD(argmax, op_add(x, op_reshape(op_argmax(x, 1), SHAPE(-1, 1))))
+FORWARD(made_for_batch, op_add(x, tensor_full(tensor_shape(x), 1)))
+FORWARD(number_of_batch, op_mul_scalar(op_sum(x, .dims = DIM(0)), 1 / (double)tensor_size(x, 0)))
+FORWARD(half_of_batch, op_narrow(x, 0, 0, tensor_size(x, 0) / 2))
+FORWARD(other_op, tensor_size(x, 0) > 8 ? op_exp(x) : op_tanh(x))
+FORWARD(more, tensor_size(x, 0) > 8 ? op_exp(op_exp(x)) : op_exp(x))
+FORWARD(rank, op_reshape(x, tensor_size(x, 0) > 8 ? SHAPE(-1, 3, 1) : SHAPE(-1, 3)))
+FORWARD(dropout, op_dropout(x, 0.5, (RandomKey){.seed = 1}))
+FORWARD(fails, op_matmul(x, x))
+FORWARD(batch_statistics, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE, TENSOR_NONE,
+                                          TENSOR_NONE, .training = true))
 
 static Tensor *forward_other_input(Module *self, Tensor *x)
 {
@@ -547,69 +525,25 @@ static Tensor *forward_other_input(Module *self, Tensor *x)
     return tensor_size(x, 0) > 8 ? op_sub(a, c) : op_sub(b, c);
 }
 
-static Tensor *forward_more(Module *self, Tensor *x)
-{
-    (void)self;
-    return tensor_size(x, 0) > 8 ? op_exp(op_exp(x)) : op_exp(x);
-}
-
-static Tensor *forward_rank(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_reshape(x, tensor_size(x, 0) > 8 ? SHAPE(-1, 3, 1) : SHAPE(-1, 3));
-}
-
-static Tensor *forward_dropout(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_dropout(x, 0.5, (RandomKey){.seed = 1});
-}
-
-static Tensor *forward_fails(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_matmul(x, x);
-}
-
-static Tensor *forward_batch_statistics(Module *self, Tensor *x)
-{
-    (void)self;
-    return op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE, TENSOR_NONE, TENSOR_NONE,
-                           .training = true);
-}
-
 TEST(onnx_refuses_what_depends_on_the_batch)
 {
-    CHECK(refused(forward_made_for_batch));
-    CHECK_ERROR("add takes a tensor [5, 3] that differs");
-    CHECK(refused(forward_detached));
-    CHECK_ERROR("mul takes a tensor [] that differs");
-    CHECK(refused(forward_argmax));
-    CHECK_ERROR("add takes a tensor [5, 1] that differs");
-    CHECK(refused(forward_number_of_batch));
-    CHECK_ERROR("mul_scalar: s depends on the size of the batch");
-    CHECK(refused(forward_half_of_batch));
-    CHECK_ERROR("narrow: length depends");
-    CHECK(refused(forward_other_op));
-    CHECK_ERROR("tanh is called where exp is in a larger batch");
-    CHECK(refused(forward_other_input));
-    CHECK_ERROR("sub takes another tensor");
-    CHECK(refused(forward_more));
-    CHECK_ERROR("1 ops become 2");
-    CHECK(refused(forward_rank));
-    CHECK_ERROR("[5, 3] becomes [16, 3, 1]");
+    REFUSED(made_for_batch, "add takes a tensor [5, 3] that differs");
+    REFUSED(detached, "mul takes a tensor [] that differs");
+    REFUSED(argmax, "add takes a tensor [5, 1] that differs");
+    REFUSED(number_of_batch, "mul_scalar: s depends on the size of the batch");
+    REFUSED(half_of_batch, "narrow: length depends");
+    REFUSED(other_op, "tanh is called where exp is in a larger batch");
+    REFUSED(other_input, "sub takes another tensor");
+    REFUSED(more, "1 ops become 2");
+    REFUSED(rank, "[5, 3] becomes [16, 3, 1]");
 }
 
 TEST(onnx_refuses_what_it_cannot_say)
 {
-    CHECK(refused(forward_zeros));
-    CHECK_ERROR("does not depend on the input");
-    CHECK(refused(forward_dropout));
-    CHECK_ERROR("onnx: dropout cannot be written");
-    CHECK(refused(forward_batch_statistics));
-    CHECK_ERROR("batch_norm2d: only evaluation");
-    CHECK(refused(forward_fails));
-    CHECK_ERROR("matmul");
+    REFUSED(zeros, "does not depend on the input");
+    REFUSED(dropout, "onnx: dropout cannot be written");
+    REFUSED(batch_statistics, "batch_norm2d: only evaluation");
+    REFUSED(fails, "matmul");
     CHECK(!nn_export_onnx(NULL, SHAPE(1, 3), "x"));
     CHECK_ERROR("NULL");
     Module *module = nn_relu();
@@ -639,23 +573,14 @@ static Real cube(const Real *values, const void *context)
     return values[0] * values[0] * values[0];
 }
 
-static Tensor *forward_cube_alone(Module *self, Tensor *x)
+static Tensor *record_cube(const Op *op, Tensor *x)
 {
-    static const Op op = {.name = "cube", .backward = cube_backward, .reads_inputs = 1};
-    (void)self;
-    return op_record(&op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
+    return op_record(op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
 }
 
 static OnnxValue *cube_onnx(const OnnxCall *call)
 {
     return onnx_op(call, "Pow", call->inputs[0], onnx_number(call, 3));
-}
-
-static Tensor *forward_cube(Module *self, Tensor *x)
-{
-    static const Op op = {.name = "cube", .backward = cube_backward, .onnx = cube_onnx, .reads_inputs = 1};
-    (void)self;
-    return op_record(&op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
 }
 
 /* Its failure is not lost although it returns a value. */
@@ -665,21 +590,19 @@ static OnnxValue *careless_onnx(const OnnxCall *call)
     return call->inputs[0];
 }
 
-static Tensor *forward_careless(Module *self, Tensor *x)
-{
-    static const Op op = {.name = "careless", .backward = cube_backward, .onnx = careless_onnx};
-    (void)self;
-    return op_record(&op, tensor_map(cube, &x, 1, NULL), &x, 1, NULL, 0);
-}
+static const Op cube_alone = {.name = "cube", .backward = cube_backward, .reads_inputs = 1},
+                cube_told = {.name = "cube", .backward = cube_backward, .onnx = cube_onnx, .reads_inputs = 1},
+                careless = {.name = "careless", .backward = cube_backward, .onnx = careless_onnx, .reads_inputs = 1};
+FORWARD(cube_alone, record_cube(&cube_alone, x))
+FORWARD(cube, record_cube(&cube_told, x))
+FORWARD(careless, record_cube(&careless, x))
 
 TEST(onnx_of_an_op_from_outside)
 {
-    CHECK(refused(forward_cube_alone));
-    CHECK_ERROR("onnx: cube cannot be written: the op has no onnx function (autograd/onnx.h)");
+    REFUSED(cube_alone, "onnx: cube cannot be written: the op has no onnx function (autograd/onnx.h)");
     CHECK(gives(forward_cube, "version 7, opset 13\noutput = Pow input constant/1\nconstant/1 [] 3\n"
                               "input: input [N,3]\noutput: output [N,3]\n"));
-    CHECK(refused(forward_careless));
-    CHECK_ERROR("a list of 7 whole numbers");
+    REFUSED(careless, "a list of 7 whole numbers");
 }
 
 /* ---- What stays as it was ---- */
@@ -731,18 +654,13 @@ static const struct Network {
 static void write_network(FILE *list, const char *folder, const struct Network *network)
 {
     Module *module = network->new_model(0.5);
-    char path[512], in[64], out[64];
+    char path[512];
     snprintf(path, sizeof path, "%s/%s.safetensors", folder, network->name);
     CHECK(module && nn_load(module, path));
     nn_eval(module);
     for (int i = 0; i < BATCH_COUNT && !test_failed(); i++) {
         Tensor *images = test_tensor(SHAPE(batches[i], 1, 28, 28), 710 + (uint32_t)i, 2);
-        snprintf(in, sizeof in, "%s.%d.in", network->name, i);
-        snprintf(out, sizeof out, "%s.%d.out", network->name, i);
-        fprintf(list, "%s.onnx", network->name);
-        write_values(list, folder, in, images);
-        write_values(list, folder, out, nn_forward(module, images));
-        fputc('\n', list);
+        write_run(list, folder, network->name, module, i, images);
     }
     nn_free(module);
 }

@@ -13,9 +13,7 @@ enum { PIXELS = MNIST_SIDE * MNIST_SIDE };
 static Pgm *read_bytes(const char *bytes, size_t count)
 {
     const char *path = test_path("image.pgm");
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(bytes, 1, count, file) != count || fclose(file) != 0) abort();
-    return pgm_read(path);
+    return test_write(path, bytes, count) ? pgm_read(path) : weft_fail("test: cannot write %s", path);
 }
 
 /* A string literal, whose bytes may be zero, as a file. */

@@ -12,40 +12,16 @@
 #include "tensor/memory.h"
 #include "tests/test.h"
 
-enum { FILE_ROOM = 4096, LENGTH_BYTES = 8 };
-
-/* A file's bytes, made by hand or read. */
-typedef struct Bytes {
-    unsigned char at[FILE_ROOM];
-    size_t count;
-} Bytes;
-
-static bool write_bytes(const char *path, const void *bytes, size_t count)
-{
-    FILE *file = fopen(path, "wb");
-    bool ok = file && fwrite(bytes, 1, count, file) == count;
-    return file && fclose(file) == 0 && ok;
-}
-
-static Bytes read_bytes(const char *path)
-{
-    Bytes bytes = {.count = 0};
-    FILE *file = fopen(path, "rb");
-    if (file) {
-        bytes.count = fread(bytes.at, 1, sizeof bytes.at, file);
-        fclose(file);
-    }
-    return bytes;
-}
+enum { STATE_ROOM = 4096, LENGTH_BYTES = 8 };
 
 static bool write_safetensors(const char *path, const char *header, const void *values, size_t count)
 {
-    Bytes bytes;
+    TestBytes bytes;
     size_t length = strlen(header);
     for (int i = 0; i < LENGTH_BYTES; i++) bytes.at[i] = (unsigned char)((uint64_t)length >> 8 * i);
     memcpy(bytes.at + LENGTH_BYTES, header, length);
     if (count) memcpy(bytes.at + LENGTH_BYTES + length, values, count);
-    return write_bytes(path, bytes.at, LENGTH_BYTES + length + count);
+    return test_write(path, bytes.at, LENGTH_BYTES + length + count);
 }
 
 /* All parameters and buffers in one array, to be freed. */
@@ -57,11 +33,11 @@ typedef struct State {
 static State state_of(const Module *module)
 {
     NamedTensors lists[] = {nn_named_parameters(module), nn_named_buffers(module)};
-    State state = {malloc(FILE_ROOM * sizeof(Real)), 0};
+    State state = {malloc(STATE_ROOM * sizeof(Real)), 0};
     for (int l = 0; l < 2; l++) {
         for (int64_t i = 0; i < lists[l].count; i++) {
             int64_t count = tensor_count(lists[l].items[i].tensor);
-            if (state.count + count > FILE_ROOM) abort();
+            if (state.count + count > STATE_ROOM) abort();
             if (tensor_read(lists[l].items[i].tensor, state.values + state.count, count)) state.count += count;
         }
         nn_named_free(&lists[l]);
@@ -117,7 +93,7 @@ TEST(state_round_trip_keeps_every_bit)
     CHECK(nn_load(to, test_path("a")));
     CHECK(same_state(to, state));
     CHECK(nn_save(to, test_path("b")));
-    Bytes a = read_bytes(test_path("a")), b = read_bytes(test_path("b"));
+    TestBytes a = test_read(test_path("a")), b = test_read(test_path("b"));
     CHECK(a.count > 100 && a.count == b.count && memcmp(a.at, b.at, a.count) == 0);
     free(state.values);
     nn_free(from);
@@ -146,7 +122,7 @@ TEST(crc_is_that_of_xz)
 }
 
 /* Where a file that Weft wrote has its checksum. */
-static unsigned char *checksum_of(Bytes *file)
+static unsigned char *checksum_of(TestBytes *file)
 {
     static const char key[] = "\"weft.crc64\":\"";
     file->at[file->count] = '\0';
@@ -155,7 +131,7 @@ static unsigned char *checksum_of(Bytes *file)
 }
 
 /* Gives the file the checksum that its bytes have. */
-static void set_checksum(Bytes *file)
+static void set_checksum(TestBytes *file)
 {
     unsigned char *digits = checksum_of(file);
     char text[17];
@@ -173,7 +149,7 @@ TEST(state_file_is_the_bytes_that_the_format_says)
     CHECK(nn_ready(module));
     CHECK(tensor_write(w, values, 2) && tensor_set(n, SCALAR, 258));
     CHECK(nn_save(module, test_path("file")));
-    Bytes file = read_bytes(test_path("file"));
+    TestBytes file = test_read(test_path("file"));
     const char *header = "{\"__metadata__\":{\"format\":\"pt\",\"weft.crc64\":\"0123456789abcdef\"},"
                          "\"n\\\"\\\\\\u000a\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},"
 #ifdef WEFT_DOUBLE
@@ -185,7 +161,7 @@ TEST(state_file_is_the_bytes_that_the_format_says)
 #endif
     size_t length = (strlen(header) + 7) / 8 * 8;
     CHECK_EQUAL(file.count, LENGTH_BYTES + length + sizeof data);
-    Bytes same = file;
+    TestBytes same = file;
     set_checksum(&same);
     CHECK(memcmp(file.at, same.at, file.count) == 0);
     memcpy(checksum_of(&file), "0123456789abcdef", 16);
@@ -203,7 +179,7 @@ TEST(state_names_are_those_of_torch)
 {
     Module *net = small_net(1);
     CHECK(nn_save(net, test_path("file")));
-    Bytes file = read_bytes(test_path("file"));
+    TestBytes file = test_read(test_path("file"));
     static const char *const names[] = {"conv.weight", "conv.bias", "bn.weight", "bn.bias", "bn.running_mean",
                                         "bn.running_var", "bn.num_batches_tracked", "fc.weight", "fc.bias"};
     file.at[file.count] = '\0';
@@ -427,7 +403,7 @@ TEST(state_absurd_lengths_cost_no_memory)
         for (int b = 0; b < LENGTH_BYTES; b++) bytes[b] = (unsigned char)(lengths[i] >> 8 * b);
         bytes[LENGTH_BYTES] = '{';
         bytes[LENGTH_BYTES + 1] = '}';
-        CHECK(write_bytes(test_path("file"), bytes, sizeof bytes));
+        CHECK(test_write(test_path("file"), bytes, sizeof bytes));
         CHECK(!nn_load(module, test_path("file")));
         CHECK_ERROR("no safetensors file, or cut short: has 10 bytes");
     }
@@ -463,30 +439,30 @@ TEST(state_damage_is_found)
     Module *from = nn_linear(2, 2), *to = nn_linear(2, 2);
     State meant = state_of(from), before = state_of(to);
     CHECK(nn_save(from, test_path("whole")));
-    Bytes whole = read_bytes(test_path("whole"));
+    TestBytes whole = test_read(test_path("whole"));
     size_t header = whole.at[0] + 256u * whole.at[1], values = LENGTH_BYTES + header;
     CHECK_EQUAL(whole.count, values + 6 * sizeof(Real));
     for (size_t length = 0; length < whole.count; length++) {
-        CHECK(write_bytes(test_path("damaged"), whole.at, length));
+        CHECK(test_write(test_path("damaged"), whole.at, length));
         CHECK(!nn_load(to, test_path("damaged")));
         CHECK(same_state(to, before));
         weft_error_clear();
     }
     for (size_t at = 0; at < values; at++) {
         for (size_t i = 0; i < 8 + sizeof replacements; i++) {
-            Bytes damaged = whole;
+            TestBytes damaged = whole;
             damaged.at[at] = (unsigned char)(i < 8 ? whole.at[at] ^ 1u << i : replacements[i - 8]);
-            CHECK(write_bytes(test_path("damaged"), damaged.at, damaged.count));
+            CHECK(test_write(test_path("damaged"), damaged.at, damaged.count));
             check_damaged(to, before, meant);
             if (test_failed()) return;
         }
     }
-    Bytes named = whole;
+    TestBytes named = whole;
     ptrdiff_t digits = checksum_of(&named) - named.at;
     for (size_t bit = 0; bit < 8 * whole.count; bit++) {
-        Bytes damaged = whole;
+        TestBytes damaged = whole;
         damaged.at[bit / 8] ^= (unsigned char)(1u << bit % 8);
-        CHECK(write_bytes(test_path("damaged"), damaged.at, damaged.count));
+        CHECK(test_write(test_path("damaged"), damaged.at, damaged.count));
         bool loaded = nn_load(to, test_path("damaged"));
         /* Only what makes another name of "weft.crc64" hides the checksum. */
         ptrdiff_t before_digits = digits - (ptrdiff_t)(bit / 8);
@@ -506,9 +482,9 @@ TEST(state_checksum_is_checked)
     Module *from = nn_linear(2, 2), *to = nn_linear(2, 2);
     State meant = state_of(from), before = state_of(to);
     CHECK(nn_save(from, test_path("file")));
-    Bytes whole = read_bytes(test_path("file")), damaged = whole;
+    TestBytes whole = test_read(test_path("file")), damaged = whole;
     damaged.at[whole.count - 1] ^= 1;
-    CHECK(write_bytes(test_path("file"), damaged.at, damaged.count));
+    CHECK(test_write(test_path("file"), damaged.at, damaged.count));
     CHECK(!nn_load(to, test_path("file")));
     CHECK_ERROR("file: damaged: its checksum is ");
     CHECK(same_state(to, before));
@@ -517,7 +493,7 @@ TEST(state_checksum_is_checked)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         damaged = whole;
         memcpy(checksum_of(&damaged), wrong[i], 16);
-        CHECK(write_bytes(test_path("file"), damaged.at, damaged.count));
+        CHECK(test_write(test_path("file"), damaged.at, damaged.count));
         CHECK(!nn_load(to, test_path("file")));
         CHECK(same_state(to, before));
         weft_error_clear();
@@ -525,7 +501,7 @@ TEST(state_checksum_is_checked)
     /* Without one there is nothing to check. */
     damaged = whole;
     *(checksum_of(&damaged) - 4) = '5';
-    CHECK(write_bytes(test_path("file"), damaged.at, damaged.count));
+    CHECK(test_write(test_path("file"), damaged.at, damaged.count));
     CHECK(nn_load(to, test_path("file")));
     CHECK(same_state(to, meant));
     free(meant.values);
@@ -593,9 +569,9 @@ static int files_in(const char *folder)
 }
 
 /* The file in the folder "kept" is the only one there, and as it was. */
-static void check_kept(const Bytes *earlier)
+static void check_kept(const TestBytes *earlier)
 {
-    Bytes now = read_bytes(test_path("kept/file"));
+    TestBytes now = test_read(test_path("kept/file"));
     CHECK(now.count > 0 && now.count == earlier->count && memcmp(now.at, earlier->at, now.count) == 0);
     CHECK_EQUAL(files_in(test_path("kept")), 1);
 }
@@ -606,7 +582,7 @@ TEST(state_earlier_file_survives_a_full_disk)
     struct rlimit limit, small;
     CHECK(mkdir(test_path("kept"), 0777) == 0);
     CHECK(nn_save(first, test_path("kept/file")));
-    Bytes earlier = read_bytes(test_path("kept/file"));
+    TestBytes earlier = test_read(test_path("kept/file"));
     CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     small = limit;
@@ -632,8 +608,8 @@ TEST(state_earlier_file_survives_a_full_disk)
 TEST(file_commit_remembers_a_failed_write)
 {
     struct rlimit limit, small;
-    CHECK(mkdir(test_path("kept"), 0777) == 0 && write_bytes(test_path("kept/file"), "old", 3));
-    Bytes earlier = read_bytes(test_path("kept/file"));
+    CHECK(mkdir(test_path("kept"), 0777) == 0 && test_write(test_path("kept/file"), "old", 3));
+    TestBytes earlier = test_read(test_path("kept/file"));
     CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     FileWriter *writer = weft_file_create(test_path("kept/file"));
@@ -656,7 +632,7 @@ TEST(state_survives_every_failing_allocation)
     State before = state_of(to), meant = state_of(from);
     CHECK(mkdir(test_path("kept"), 0777) == 0);
     CHECK(nn_save(to, test_path("kept/file")));
-    Bytes earlier = read_bytes(test_path("kept/file"));
+    TestBytes earlier = test_read(test_path("kept/file"));
     int64_t k = 1;
     for (bool saved = false; !saved; k++) {
         weft_alloc_fail_at(k);
@@ -712,16 +688,16 @@ TEST(file_keeps_mode_and_follows_links)
 {
     struct stat status;
     CHECK(mkdir(test_path("kept"), 0777) == 0);
-    CHECK(write_bytes(test_path("kept/file"), "old", 3));
+    CHECK(test_write(test_path("kept/file"), "old", 3));
     CHECK(chmod(test_path("kept/file"), 0640) == 0);
     CHECK(symlink("kept/file", test_path("link")) == 0);
     FileWriter *writer = weft_file_create(test_path("link"));
     CHECK(writer);
     CHECK_EQUAL(files_in(test_path("kept")), 2);
     CHECK(fputs("newer", writer->stream) >= 0);
-    CHECK_EQUAL(read_bytes(test_path("kept/file")).count, 3);
+    CHECK_EQUAL(test_read(test_path("kept/file")).count, 3);
     CHECK(weft_file_commit(writer));
-    CHECK_EQUAL(read_bytes(test_path("kept/file")).count, 5);
+    CHECK_EQUAL(test_read(test_path("kept/file")).count, 5);
     CHECK_EQUAL(files_in(test_path("kept")), 1);
     CHECK(stat(test_path("kept/file"), &status) == 0);
     CHECK_EQUAL(status.st_mode & 0777, 0640);
@@ -749,7 +725,7 @@ TEST(file_same_by_any_way)
     CHECK(!same_file("kept/new", "new"));
     CHECK(!same_file("kept/new", "kept/newer"));
     CHECK(!same_file("nowhere/new", "kept/new"));
-    CHECK(write_bytes(test_path("kept/file"), "old", 3));
+    CHECK(test_write(test_path("kept/file"), "old", 3));
     CHECK(symlink("kept/file", test_path("link")) == 0);
     CHECK(same_file("kept/file", "link"));
     CHECK(!same_file("kept/file", "kept/new"));
@@ -760,7 +736,7 @@ TEST(file_reads_are_bounded)
     FileReader reader;
     char bytes[8];
     int64_t size;
-    CHECK(write_bytes(test_path("file"), "abcdef", 6));
+    CHECK(test_write(test_path("file"), "abcdef", 6));
     CHECK(weft_file_open(&reader, test_path("file")));
     CHECK_EQUAL(reader.size, 6);
     CHECK(weft_file_read(&reader, 4, bytes, 2) && memcmp(bytes, "ef", 2) == 0);

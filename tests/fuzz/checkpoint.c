@@ -1,6 +1,6 @@
 #include "tests/fuzz/safetensors_checksum.h"
 
-#include "apps/trainer_checkpoint.h"
+#include "tests/sessions.h"
 
 enum { SIDE = 4, IMAGES = 12, CLASSES = 2, TRAIN = 8 };
 
@@ -18,21 +18,7 @@ static TrainerSession session_new(const char *checkpoint, bool resume)
     uint8_t images[IMAGES * SIDE * SIDE], labels[IMAGES];
     for (int i = 0; i < IMAGES * SIDE * SIDE; i++) images[i] = (uint8_t)(i * 37);
     for (int i = 0; i < IMAGES; i++) labels[i] = (uint8_t)(i % CLASSES);
-    TrainerSession session = {.app = &app, .options = trainer_options_default(&app), .first_run = 1};
-    session.options.checkpoint = checkpoint;
-    session.options.resume = resume;
-    session.train_set = session.test_set = dataset_from(images, labels, IMAGES, 1, SIDE, SIDE, CLASSES);
-    session.train_count = session.test_first = TRAIN;
-    session.test_count = IMAGES - TRAIN;
-    session.display = (TrainerDisplay){.run = 1, .runs = 1, .quiet = true};
-    return session;
-}
-
-static void session_free(TrainerSession *session)
-{
-    trainer_checkpoint_close(session);
-    metrics_free(&session->past);
-    trainer_session_free_data(session);
+    return session_of(&app, dataset_from(images, labels, IMAGES, 1, SIDE, SIDE, CLASSES), TRAIN, checkpoint, resume);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
