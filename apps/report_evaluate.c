@@ -45,36 +45,17 @@ void report_evaluation_add(Evaluation *evaluation, const Mistake *image)
 
 /* ---- The pass ---- */
 
-static int first_maximum(const Real *scores, int classes)
-{
-    int best = 0;
-    for (int i = 1; i < classes; i++) {
-        if (scores[i] > scores[best]) best = i;
-    }
-    return best;
-}
-
-/* Reads a batch's [N, classes] into memory that the caller frees. */
-static Real *read_rows(const Tensor *t)
-{
-    Real *values = t != NULL ? weft_alloc(tensor_count(t), sizeof *values) : NULL;
-    if (values != NULL && tensor_read(t, values, tensor_count(t))) return values;
-    weft_free(values);
-    return NULL;
-}
-
-static bool add_batch(Evaluation *evaluation, const Batch *batch, const Real *scores, const Real *probabilities)
+static bool add_batch(Evaluation *evaluation, const Batch *batch, const Tensor *best, const Tensor *probabilities)
 {
     int classes = evaluation->classes;
     for (int64_t i = 0; i < batch->count; i++) {
-        int label = (int)tensor_get(batch->labels, AT(i)), predicted = first_maximum(scores + i * classes, classes);
+        int label = (int)tensor_get(batch->labels, AT(i)), predicted = (int)tensor_get(best, AT(i));
         if (label >= classes) return weft_fail("report: label %d, but the network has %d outputs", label, classes);
-        const Real *row = probabilities + i * classes;
         report_evaluation_add(evaluation, &(Mistake){.index = batch->indices[i],
                                                      .label = label,
                                                      .predicted = predicted,
-                                                     .probability = (double)row[predicted],
-                                                     .label_probability = (double)row[label]});
+                                                     .probability = tensor_get(probabilities, AT(i, predicted)),
+                                                     .label_probability = tensor_get(probabilities, AT(i, label))});
     }
     return true;
 }
@@ -89,11 +70,8 @@ static bool run_batch(Evaluation *evaluation, Module *model, const Batch *batch)
         return weft_fail("report: the network's output is %s, not [N, classes]", shape_text(shape, text));
     }
     if (evaluation->classes == 0 && !report_evaluation_start(evaluation, (int)shape.size[1])) return false;
-    Real *scores = read_rows(output), *probabilities = read_rows(op_softmax(output, 1));
-    bool ok = scores != NULL && probabilities != NULL && add_batch(evaluation, batch, scores, probabilities);
-    weft_free(scores);
-    weft_free(probabilities);
-    return ok;
+    const Tensor *best = op_argmax(output, 1), *probabilities = op_softmax(output, 1);
+    return best != NULL && probabilities != NULL && add_batch(evaluation, batch, best, probabilities);
 }
 
 bool report_evaluate(Evaluation *evaluation, Module *model, Loader *loader)

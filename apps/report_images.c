@@ -85,7 +85,6 @@ bool report_sheet_make(ReportSheet *sheet, const TrainerSession *session, const 
     if (training && !session->options.no_augment) source.augmentation = session->app->augmentation;
     Shape shape = dataset_image_shape(source.dataset);
     *sheet = (ReportSheet){.height = shape.size[1], .width = shape.size[2],
-                           
                            .rows = 1 + augmented_rows(&source.augmentation, session->options.epochs)};
     int64_t found[SHEET_CLASSES] = {0};
     for (int label = 0; label < dataset_classes(source.dataset) && sheet->columns < SHEET_CLASSES; label++) {

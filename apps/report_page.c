@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "apps/report_text.h"
+#include "apps/trainer_statistics.h"
 #include "nn/commas.h"
 
 #ifdef __clang__
@@ -31,7 +32,7 @@ __attribute__((format(printf, 3, 4))) static void write_fact(FILE *file, const c
 }
 
 /* "1 h 02 min", "5 min 03 s", "42.1 s" */
-static char *time_text(double seconds, char text[TEXT])
+static char *duration_text(double seconds, char text[TEXT])
 {
     enum { MINUTE = 60, HOUR = 3600 };
     long whole = lrint(seconds);
@@ -44,16 +45,6 @@ static char *time_text(double seconds, char text[TEXT])
 const EpochMetrics *report_epochs(const ReportPage *page, int64_t run)
 {
     return &page->session->past.epochs[run * page->session->options.epochs];
-}
-
-/* Of training and testing in all epochs of the last run. */
-static double run_seconds(const ReportPage *page)
-{
-    double seconds = 0;
-    const EpochMetrics *epochs = report_epochs(page, page->runs - 1);
-    for (int64_t i = 0; i < page->session->options.epochs; i++)
-        seconds += epochs[i].train.seconds + epochs[i].test.seconds;
-    return seconds;
 }
 
 static void write_head(FILE *file, const ReportPage *page)
@@ -76,7 +67,7 @@ static void write_head(FILE *file, const ReportPage *page)
     } else {
         char count[COMMAS_TEXT];
         fprintf(file, "Trained on %s image%s of ", commas(session->train_count, count),
-                session->train_count == 1 ? "" : "s");
+                plural(session->train_count));
     }
     report_escape(file, session->options.data);
     fprintf(file, "</p>\n");
@@ -89,16 +80,16 @@ static void write_facts(FILE *file, const ReportPage *page)
     fprintf(file, "<dl class=\"facts\">\n<div class=\"main\"><dt>%s accuracy</dt><dd>%.2f%%</dd></div>\n",
             page->test_name, 100 * page->test->accuracy);
     snprintf(name, sizeof name, "of %s %s image%s wrong", commas(evaluation->count, other), page->test_name,
-             evaluation->count == 1 ? "" : "s");
+             plural(evaluation->count));
     write_fact(file, name, "%s", commas(evaluation->count - evaluation->correct, text));
     snprintf(name, sizeof name, "%s loss", page->test_name);
     write_fact(file, name, "%.4f", page->test->loss);
     write_fact(file, "parameters", "%s", commas(nn_parameter_count(page->run->model), text));
     if (page->runs > 0) {
-        const PassMetrics *last = &page->session->past.epochs[page->session->past.count - 1].train;
-        write_fact(file, page->session->options.epochs == 1 ? "epoch" : "epochs", "%s",
-                   commas(page->session->options.epochs, text));
-        write_fact(file, "training time", "<time>%s</time>", time_text(run_seconds(page), seconds));
+        const Metrics *metrics = &page->run->metrics;
+        const PassMetrics *last = &metrics->epochs[metrics->count - 1].train;
+        write_fact(file, metrics->count == 1 ? "epoch" : "epochs", "%s", commas(metrics->count, text));
+        write_fact(file, "training time", "<time>%s</time>", duration_text(trainer_seconds(metrics), seconds));
         if (last->seconds > 0) /* 0 where the clock is coarse */
             write_fact(file, "images/s in training", "<time>%s</time>", trainer_rate_text(last, text));
     }
@@ -110,8 +101,9 @@ static void write_facts(FILE *file, const ReportPage *page)
 /* The best epoch of the last run. */
 static void write_best(FILE *file, const ReportPage *page)
 {
-    const EpochMetrics *epochs = report_epochs(page, page->runs - 1), *loss = epochs, *accuracy = epochs;
-    for (const EpochMetrics *epoch = epochs; epoch < epochs + page->session->options.epochs; epoch++) {
+    const Metrics *metrics = &page->run->metrics;
+    const EpochMetrics *loss = metrics->epochs, *accuracy = metrics->epochs;
+    for (const EpochMetrics *epoch = metrics->epochs; epoch < metrics->epochs + metrics->count; epoch++) {
         if (epoch->test.loss < loss->test.loss) loss = epoch;
         if (epoch->test.accuracy > accuracy->test.accuracy) accuracy = epoch;
     }
@@ -125,21 +117,17 @@ static void write_best(FILE *file, const ReportPage *page)
 
 static void write_runs(FILE *file, const ReportPage *page)
 {
-    double mean = 0, squares = 0;
+    const TrainerStatistics all = trainer_statistics(page->session);
     fprintf(file, "<div class=\"scroll\"><table class=\"runs\">\n<thead><tr><th>seed</th><th>train loss</th>"
-                  "<th>accuracy</th><th>test loss</th><th>accuracy</th></tr></thead>\n<tbody>\n");
+                  "<th>accuracy</th><th>%s loss</th><th>accuracy</th></tr></thead>\n<tbody>\n", page->test_name);
     for (int64_t i = 0; i < page->runs; i++) {
         const EpochMetrics *last = &report_epochs(page, i)[page->session->options.epochs - 1];
         fprintf(file, "<tr><th scope=\"row\">%lld</th>", (long long)(page->session->options.seed + i));
         fprintf(file, "<td>%.4f</td><td>%.2f%%</td><td>%.4f</td><td>%.2f%%</td></tr>\n", last->train.loss,
                 100 * last->train.accuracy, last->test.loss, 100 * last->test.accuracy);
-        double difference = last->test.accuracy - mean;
-        mean += difference / (double)(i + 1);
-        squares += difference * (last->test.accuracy - mean);
     }
     fprintf(file, "</tbody></table></div>\n<p class=\"note\">%lld runs: mean %.3f%%, deviation %.3f%%. What follows "
-                  "is of the last run.</p>\n", (long long)page->runs, 100 * mean,
-            100 * sqrt(squares / (double)(page->runs - 1)));
+                  "is of the last run.</p>\n", (long long)all.runs, 100 * all.mean, 100 * all.deviation);
 }
 
 static void write_training(FILE *file, const ReportPage *page)
@@ -157,22 +145,22 @@ static void write_training(FILE *file, const ReportPage *page)
 static void write_results(FILE *file, const ReportPage *page)
 {
     const Evaluation *evaluation = &page->evaluation;
-    char wrong[COMMAS_TEXT], count[COMMAS_TEXT];
-    fprintf(file, "<section class=\"pair\">\n<div>\n<h2>Confusion matrix</h2>\n<p class=\"note\">%s %s images; a row "
+    const int64_t wrong = evaluation->count - evaluation->correct;
+    char count[COMMAS_TEXT];
+    fprintf(file, "<section class=\"pair\">\n<div>\n<h2>Confusion matrix</h2>\n<p class=\"note\">%s %s image%s; a row "
                   "for each label, a column for each prediction.</p>\n",
-            commas(evaluation->count, count), page->test_name);
+            commas(evaluation->count, count), page->test_name, plural(evaluation->count));
     report_confusion(file, evaluation);
     fprintf(file, "</div>\n<div>\n<h2>Classes</h2>\n<p class=\"note\">Precision: of what was read as a class, the "
                   "share that is. Recall: of a class, the share that was read as it.</p>\n");
     report_scores(file, evaluation);
     fprintf(file, "</div>\n</section>\n<section>\n<h2>Surest mistakes</h2>\n");
-    if (evaluation->mistake_count == 0) {
+    if (wrong == 0) {
         fprintf(file, "<p class=\"note\">None: every image was read as what it is.</p>\n</section>\n");
         return;
     }
-    fprintf(file, "<p class=\"note\">Of %s mistakes those in which the network was surest: the label, what was read, "
-                  "and the probabilities given to both.</p>\n",
-            commas(evaluation->count - evaluation->correct, wrong));
+    fprintf(file, "<p class=\"note\">Of %s mistake%s those in which the network was surest: the label, what was read, "
+                  "and the probabilities given to both.</p>\n", commas(wrong, count), plural(wrong));
     report_mistakes(file, page);
     fprintf(file, "</section>\n");
 }
@@ -181,9 +169,8 @@ static void write_results(FILE *file, const ReportPage *page)
 
 static void write_samples(FILE *file, const ReportPage *page)
 {
-    bool training = page->run->train != NULL;
-    fprintf(file, "<h2>%s images</h2>\n<p class=\"note\">The first of each class%s.</p>\n",
-            training ? "Training" : "Test",
+    fprintf(file, "<h2>Images</h2>\n<p class=\"note\">The first %s image of each class%s.</p>\n",
+            page->run->train ? "training" : page->test_name,
             page->sheet.rows > 1 ? ", and below it what training saw of it in its first epochs" : "");
     report_samples(file, page);
 }

@@ -8,7 +8,7 @@
 #include "apps/trainer_clock.h"
 #include "apps/trainer_predict.h"
 #include "apps/trainer_report.h"
-#include "apps/trainer_run.h"
+#include "apps/trainer_statistics.h"
 #include "nn/commas.h"
 #include "nn/onnx.h"
 #include "nn/state.h"
@@ -41,10 +41,10 @@ static void print_start(const TrainerSession *session, const TrainerRun *run)
 {
     char parameters[COMMAS_TEXT], train[COMMAS_TEXT], test[COMMAS_TEXT];
     printf("%s: %s parameters, %d thread%s, %s, %s\n", session->app->name,
-           commas(nn_parameter_count(run->model), parameters), weft_threads(), weft_threads() == 1 ? "" : "s",
-           weft_isa(), WEFT_PRECISION);
+           commas(nn_parameter_count(run->model), parameters), weft_threads(), plural(weft_threads()), weft_isa(),
+           WEFT_PRECISION);
     weft_text_print(stdout, session->options.data);
-    printf(": %s images to train on, %s %s\n", commas(session->train_count, train),
+    printf(": %s image%s to train on, %s %s\n", commas(session->train_count, train), plural(session->train_count),
            commas(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
     if (session->options.resume) {
         weft_text_print(stdout, session->options.checkpoint);
@@ -78,6 +78,15 @@ static void print_run(const TrainerSession *session, const TrainerRun *run, doub
     fflush(stdout);
 }
 
+/* Of several runs. */
+static void print_statistics(const TrainerSession *session, double seconds)
+{
+    const TrainerStatistics s = trainer_statistics(session);
+    printf("%lld runs: %s accuracy mean %.3f%%, deviation %.3f%%, minimum %.2f%%, maximum %.2f%%, %.1f s\n",
+           (long long)s.runs, trainer_options_test_name(&session->options), 100 * s.mean, 100 * s.deviation,
+           100 * s.low, 100 * s.high, seconds);
+}
+
 /* Where nobody reads it at a terminal, names are whole. */
 static void print_profile(TrainerSession *session)
 {
@@ -105,31 +114,6 @@ static void print_remarks(const TrainerSession *session, const Module *model)
         fprintf(stderr, "%s: remark: --threads changes nothing: this program was built without OpenMP\n",
                 session->app->name);
     }
-}
-
-/* ---- Several runs ---- */
-
-typedef struct Statistics {
-    int64_t count;
-    double mean, squares, low, high; /* squares: of the differences from the mean */
-} Statistics;
-
-/* Welford 1962. */
-static void statistics_add(Statistics *s, double value)
-{
-    double difference = value - s->mean;
-    s->count++;
-    s->mean += difference / (double)s->count;
-    s->squares += difference * (value - s->mean);
-    s->low = s->count == 1 ? value : fmin(s->low, value);
-    s->high = s->count == 1 ? value : fmax(s->high, value);
-}
-
-static void print_statistics(const Statistics *s, const char *test_name, double seconds)
-{
-    double deviation = s->count > 1 ? sqrt(s->squares / (double)(s->count - 1)) : 0;
-    printf("%lld runs: %s accuracy mean %.3f%%, deviation %.3f%%, minimum %.2f%%, maximum %.2f%%, %.1f s\n",
-           (long long)s->count, test_name, 100 * s->mean, 100 * deviation, 100 * s->low, 100 * s->high, seconds);
 }
 
 /* ---- What the command line asks for ---- */
@@ -180,15 +164,6 @@ static uint64_t seed_of(const TrainerSession *session, int64_t run)
     return (uint64_t)session->options.seed + (uint64_t)(run - 1);
 }
 
-/* What the epochs took. */
-static double seconds_of(const Metrics *metrics)
-{
-    double seconds = 0;
-    for (int64_t i = 0; i < metrics->count; i++)
-        seconds += metrics->epochs[i].train.seconds + metrics->epochs[i].test.seconds;
-    return seconds;
-}
-
 /* The log's rows of epochs that a checkpoint has; `before`: how many were before them, over all runs. */
 static bool put_rows(const TrainerSession *session, Text *rows, const Metrics *metrics, int64_t before)
 {
@@ -226,7 +201,7 @@ static bool report_last(const TrainerSession *session, const TrainerRun *run)
 }
 
 /* One of the runs, and what it prints and leaves. */
-static bool train_once(TrainerSession *session, Statistics *statistics)
+static bool train_once(TrainerSession *session)
 {
     TrainerRun run;
     int64_t number = session->display.run;
@@ -234,17 +209,14 @@ static bool train_once(TrainerSession *session, Statistics *statistics)
     double start = trainer_clock();
     bool ok = trainer_run_open(&run, session, seed_of(session, number));
     ok = ok && (!first || (trainer_checkpoint_restore(&run, session) && begin(session, &run)));
-    start -= seconds_of(&run.metrics);
+    start -= trainer_seconds(&run.metrics);
     ok = ok && trainer_run_train(&run, session);
     trainer_display_clear(&session->display);
     if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
     ok = ok && export_network(session, run.model);
     for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);
     if (ok && number == session->options.runs) ok = report_last(session, &run);
-    if (ok) {
-        statistics_add(statistics, run.metrics.epochs[run.metrics.count - 1].test.accuracy);
-        print_run(session, &run, trainer_clock() - start);
-    }
+    if (ok) print_run(session, &run, trainer_clock() - start);
     trainer_run_close(&run);
     return ok;
 }
@@ -255,18 +227,14 @@ static bool train(TrainerSession *session)
     if (!check_writable(options->save) || !check_writable(options->checkpoint) || !check_writable(options->export))
         return false;
     if (!trainer_checkpoint_open(session)) return false;
-    Statistics statistics = {0};
-    double start = trainer_clock() - seconds_of(&session->past);
-    for (int64_t run = 1; run < session->first_run; run++)
-        statistics_add(&statistics, session->past.epochs[run * options->epochs - 1].test.accuracy);
+    double start = trainer_clock() - trainer_seconds(&session->past);
     bool ok = true;
     for (int64_t number = session->first_run; ok && number <= options->runs; number++) {
         session->display.run = number;
-        ok = train_once(session, &statistics);
+        ok = train_once(session);
     }
     if (!trainer_log_close(&session->log)) ok = false;
-    if (ok && options->runs > 1)
-        print_statistics(&statistics, trainer_options_test_name(options), trainer_clock() - start);
+    if (ok && options->runs > 1) print_statistics(session, trainer_clock() - start);
     if (ok && options->profile) print_profile(session);
     return ok;
 }
@@ -277,7 +245,7 @@ static bool run_session(TrainerSession *session)
     if (weft_isa() == NULL || !weft_set_threads((int)options->threads)) return false;
     if (options->summary) return show_summary(session);
     trainer_display_start(&session->display);
-    if (options->predict.count > 0) return trainer_predict(session, &session->reported);
+    if (options->predict.count > 0) return trainer_predict(session);
     if (options->report != NULL && (session->report = trainer_report_open(options->report)) == NULL) return false;
     bool ok = trainer_session_load_data(session) && (options->eval ? evaluate(session) : train(session));
     trainer_checkpoint_close(session);

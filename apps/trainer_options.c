@@ -28,7 +28,10 @@ enum {
     SUMMARY = 4,
     PREDICTION = 8,
     TESTING = TRAINING | EVALUATION,
-    ANY = TESTING | SUMMARY | PREDICTION
+    ANY = TESTING | SUMMARY | PREDICTION,
+    /* No task: what a training comes to depends on it. */
+    KEPT = 16,
+    RESULT = ANY | KEPT
 };
 
 typedef struct Option {
@@ -39,7 +42,7 @@ typedef struct Option {
     uint32_t offset;    /* in TrainerOptions */
     double low, high;   /* a count is in [low, high], a number in [low, high) */
     const char *help;   /* NULL: it shares the line of the next option, whose help is of both */
-    int tasks;          /* that it goes with */
+    int tasks;          /* that it goes with, and KEPT */
 } Option;
 
 #define MAX_COUNT 1e9
@@ -51,19 +54,19 @@ enum { HELP_TEXT = 2 * OPTION_TEXT };
  * next prompt. */
 static const Option OPTIONS[] = {
     {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the MNIST files", ANY},
-    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, NULL, ANY},
-    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "train on the first N; test on the last N", ANY},
-    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, NULL, ANY},
-    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "images as they are; in the file's order", ANY},
-    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, NULL, ANY},
-    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "passes; images in a step", ANY},
-    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle", ANY},
-    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; onecycle's peak", ANY},
-    {"", "momentum", "X", VALUE_NUMBER, IN(momentum), 0, 1, "if given, onecycle leaves it alone", ANY},
-    {"", "weight-decay", "X", VALUE_NUMBER, IN(weight_decay), 0, 1000, "L2 penalty", ANY},
-    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, if there is dropout", ANY},
-    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "weights, order, augmentation, dropout", ANY},
-    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation", TRAINING},
+    {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, NULL, RESULT},
+    {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "train on the first N; test on the last N", RESULT},
+    {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, NULL, RESULT},
+    {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "images as they are; in the file's order", RESULT},
+    {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, NULL, RESULT},
+    {"", "batch-size", "N", VALUE_COUNT, IN(batch_size), 1, 65536, "passes; images in a step", RESULT},
+    {"", "schedule", "NAME", VALUE_SCHEDULE, IN(schedule), 0, 0, "constant, step or onecycle", RESULT},
+    {"", "lr", "X", VALUE_NUMBER, IN(lr), 0, 1000, "learning rate; onecycle's peak", RESULT},
+    {"", "momentum", "X", VALUE_NUMBER, IN(momentum), 0, 1, "if given, onecycle leaves it alone", RESULT},
+    {"", "weight-decay", "X", VALUE_NUMBER, IN(weight_decay), 0, 1000, "L2 penalty", RESULT},
+    {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, if there is dropout", RESULT},
+    {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, "weights, order, augmentation, dropout", RESULT},
+    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "seeds in a row; mean and deviation", TRAINING | KEPT},
     {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it", ANY},
     {"Files", "load", "FILE", VALUE_INPUT, IN(load), 0, 0, NULL, ANY},
     {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end", TRAINING},
@@ -354,7 +357,7 @@ bool trainer_options_result(const TrainerOptions *options, int *i, char name[OPT
 {
     while (*i < OPTION_COUNT) {
         const Option *option = &OPTIONS[(*i)++];
-        if (option->offset < IN(limit) || option->offset > IN(runs)) continue;
+        if (!(option->tasks & KEPT)) continue;
         snprintf(name, OPTION_TEXT, "--%s", option->name);
         if (!*value_text(option, options, value)) snprintf(value, OPTION_TEXT, "off");
         return true;

@@ -13,7 +13,6 @@ typedef struct TextList {
 /* One member for each row of the table in trainer_options.c. */
 typedef struct TrainerOptions {
     const char *data;
-    /* From here to `runs`: what determines the result, which checkpoints keep. */
     int64_t limit, validate; /* 0: all training images, no held-out ones */
     bool no_augment, no_shuffle;
     int64_t epochs, batch_size;
@@ -37,7 +36,7 @@ bool trainer_options_given(const TrainerOptions *options, const char *name);
 /* What the images are called that are not trained on: "held-out" or "test". */
 const char *trainer_options_test_name(const TrainerOptions *options);
 /* Writes the name, "--lr", and value of one after another of the options that determine the result: begin with i = 0;
- * false after the last. What is off, or not given and without a default, is "off". */
+ * false after the last. What is off, or not given and without a default, is "off". Checkpoints keep these. */
 enum { OPTION_TEXT = 128 };
 bool trainer_options_result(const TrainerOptions *options, int *i, char name[OPTION_TEXT], char value[OPTION_TEXT]);
 /* Prints the list of options with these defaults. */

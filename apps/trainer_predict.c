@@ -26,13 +26,13 @@ static bool read_probabilities(Prediction *prediction, Tensor *output)
                                           MNIST_CLASSES);
     /* Log-probabilities stay what they are, and scores become that. */
     Tensor *logs = op_log_softmax(rows, 1);
-    if (!logs || !tensor_read(logs, values, MNIST_CLASSES)) return false;
-    prediction->best = 0;
+    Tensor *best = op_argmax(logs, 1);
+    if (!best || !tensor_read(logs, values, MNIST_CLASSES)) return false;
+    prediction->best = (int)tensor_item(best);
     for (int i = 0; i < MNIST_CLASSES; i++) {
         prediction->probabilities[i] = exp((double)values[i]);
         if (!isfinite(prediction->probabilities[i]))
             return weft_fail("the network's probability of a %d is %f", i, prediction->probabilities[i]);
-        if (values[i] > values[prediction->best]) prediction->best = i;
     }
     return true;
 }
@@ -132,7 +132,7 @@ static bool predict(const TrainerSession *session, Module *model, const char *pa
     return ok;
 }
 
-bool trainer_predict(const TrainerSession *session, bool *reported)
+bool trainer_predict(TrainerSession *session)
 {
     const TextList *paths = &session->options.predict;
     Module *model = trainer_model(session, (uint64_t)session->options.seed);
@@ -140,9 +140,9 @@ bool trainer_predict(const TrainerSession *session, bool *reported)
     nn_eval(model);
     const bool recording = autograd_record(false);
     for (int64_t i = 0; i < paths->count; i++) {
-        if (!predict(session, model, paths->items[i])) *reported = true;
+        if (!predict(session, model, paths->items[i])) session->reported = true;
     }
     autograd_record(recording);
     nn_free(model);
-    return !*reported;
+    return !session->reported;
 }

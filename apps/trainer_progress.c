@@ -48,7 +48,8 @@ void trainer_display_start(TrainerDisplay *display)
 
 /* ---- Pieces of text ---- */
 
-static char *time_text(double seconds, char text[PART])
+/* "1:02:03", "2:03" */
+static char *clock_text(double seconds, char text[PART])
 {
     long long s = (long long)(seconds + 0.5), minutes = s / 60, hours = minutes / 60;
     if (hours > 0) {
@@ -136,8 +137,8 @@ static void describe_pass(const TrainerDisplay *display, const PassMetrics *so_f
     time_left(display, so_far->seconds, done, &epoch_left, &all_left);
     snprintf(pieces[LOSS], PART, "loss %.4f", so_far->loss);
     snprintf(pieces[ACCURACY], PART, "  %.2f%%", 100 * so_far->accuracy);
-    snprintf(pieces[TIME_LEFT], PART, "  left %.32s, run %.32s", time_text(epoch_left, epoch_time),
-             time_text(all_left, all_time));
+    snprintf(pieces[TIME_LEFT], PART, "  left %.32s, run %.32s", clock_text(epoch_left, epoch_time),
+             clock_text(all_left, all_time));
     snprintf(pieces[RATE], PART, "  %s images/s", trainer_rate_text(so_far, rate));
 }
 
@@ -186,7 +187,7 @@ static const struct {
     int width;
 } HEADS[CELLS] = {
     [EPOCH] = {"epoch", 7},        [TRAIN_LOSS] = {"train loss", 12}, [TRAIN_ACCURACY] = {"accuracy", 10},
-    [TEST_LOSS] = {"test loss", 12}, [TEST_ACCURACY] = {"accuracy", 10}, [LR] = {"lr", 12},
+    [TEST_LOSS] = {"test loss", 15}, [TEST_ACCURACY] = {"accuracy", 10}, [LR] = {"lr", 11},
     [SECONDS] = {"seconds", 10},
 };
 
@@ -209,7 +210,7 @@ void trainer_display_epoch(TrainerDisplay *display, const EpochMetrics *epoch)
     if (display->quiet || display->runs > 1) return;
     if (!display->headed) {
         for (int i = 0; i < CELLS; i++) snprintf(cells[i], PART, "%s", HEADS[i].name);
-        if (display->held_out) snprintf(cells[TEST_LOSS], PART, "valid loss");
+        if (display->held_out) snprintf(cells[TEST_LOSS], PART, "held-out loss");
         print_cells(display, cells);
     }
     display->headed = true;

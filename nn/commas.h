@@ -20,4 +20,10 @@ static inline char *commas(int64_t value, char text[COMMAS_TEXT])
     return text;
 }
 
+/* "1 image", "2 images": what follows the word. */
+static inline const char *plural(int64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 #endif

@@ -139,6 +139,8 @@ check 'the constant schedule is constant' test "$(column 2 "$work/constant.csv")
 
 run 0 "$tiny" $quick --epochs 1 --limit 50
 shows '50 images to train on, 30 to test'
+run 0 "$tiny" $quick --epochs 1 --limit 1
+shows ': 1 image to train on, 30 to test'
 mkdir "$work/train-only"
 cp "$data"/train-* "$work/train-only"
 run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --log "$work/v.csv" --save "$work/v.safetensors"

@@ -54,9 +54,15 @@ has runs.html "3 runs: mean"
 run 0 "$tiny" $quick --epochs 2 --validate 30 --report "$work/held.html"
 has held.html "held-out accuracy"
 shows 'held-out accuracy [0-9.]+% \([0-9]+ of 30\), held-out loss'
-run 0 "$tiny" $quick --epochs 1 --limit 32 --validate 30 --runs 2
+run 0 "$tiny" $quick --epochs 1 --limit 32 --validate 30 --runs 2 --report "$work/held-runs.html"
 shows '^2 runs: held-out accuracy mean'
-check "nothing on held-out images is called test" lacks 'of .* test images' "$work/held.html"
+run 0 "$tiny" --data "$data" --quiet --eval --load "$work/a.safetensors" --validate 30 --report "$work/held-eval.html"
+for name in held held-runs held-eval; do
+    check "nothing on held-out images is called test" lacks '[Tt]est \(image\|loss\|accuracy\)' "$work/$name.html"
+done
+run 0 "$tiny" --data "$data" --quiet --eval --load "$work/a.safetensors" --validate 1 --report "$work/one-held.html"
+check "one image is one" lacks '[ >]1 \([a-z-]* \)\?\(images\|mistakes\)' "$work/one-held.html"
+has one-held.html "1 held-out image;"
 run 0 "$tiny" --data "$data" --quiet --eval --load "$work/a.safetensors" --report "$work/eval.html"
 page eval.html
 has eval.html "Tested with the weights of"

@@ -5,6 +5,7 @@
 
 #include "apps/trainer.h"
 #include "apps/trainer_progress.h"
+#include "apps/trainer_statistics.h"
 #include "tests/test.h"
 
 enum { SIDE = 8, CLASSES = 4, COUNT = 50, BATCH = 16, STEPS = 4, FEATURES = 4 * 6 * 6 };
@@ -344,6 +345,27 @@ TEST(metrics_list_grows)
     metrics_free(NULL);
     metrics_free(&metrics);
     CHECK(metrics.epochs == NULL && metrics.count == 0);
+}
+
+/* Of three runs of two epochs each the last epochs count, and so does an accuracy of 0 as the lowest. */
+TEST(statistics_are_of_the_last_epochs)
+{
+    const double accuracies[] = {0.1, 0.5, 0.2, 0, 0.3, 0.7};
+    TrainerSession session = {.options.epochs = 2};
+    for (int i = 0; i < 6; i++) {
+        EpochMetrics epoch = {.train.seconds = 1, .test = {.accuracy = accuracies[i], .seconds = 0.25}};
+        CHECK(metrics_add(&session.past, &epoch));
+    }
+    TrainerStatistics three = trainer_statistics(&session);
+    CHECK_EQUAL(three.runs, 3);
+    CHECK_CLOSE(three.mean, 0.4, 1e-15);
+    CHECK_CLOSE(three.deviation, sqrt((0.1 * 0.1 + 0.4 * 0.4 + 0.3 * 0.3) / 2), 1e-15);
+    CHECK_CLOSE(three.low, 0, 0);
+    CHECK_CLOSE(three.high, 0.7, 0);
+    CHECK_CLOSE(trainer_seconds(&session.past), 7.5, 0);
+    session.past.count = 2;
+    CHECK_CLOSE(trainer_statistics(&session).deviation, 0, 0);
+    metrics_free(&session.past);
 }
 
 TEST(rates_are_numbers_whatever_the_clock_says)
