@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "data/dataset.h"
 #include "tensor/crc.h"
@@ -42,18 +43,18 @@ static bool note_data(SafetensorsMetadata *training, const TrainerSession *sessi
     return safetensors_put_text(training, "the checksum of --data's images", "%016" PRIx64, crc);
 }
 
-static bool note_load(SafetensorsMetadata *training, const char *path)
+static bool note_load(SafetensorsMetadata *training, const char *path, int64_t most_bytes)
 {
     static const char name[] = "the checksum of --load's file";
     int64_t size;
     if (path == NULL) return safetensors_put_text(training, name, "none");
-    void *bytes = weft_file_read_all(path, INT64_MAX, &size);
+    void *bytes = weft_file_read_all(path, most_bytes, &size);
     bool ok = bytes && safetensors_put_text(training, name, "%016" PRIx64, weft_crc64(0, bytes, size));
     weft_free(bytes);
     return ok;
 }
 
-static bool note_training(SafetensorsMetadata *training, const TrainerSession *session)
+static bool note_training(SafetensorsMetadata *training, const TrainerSession *session, int64_t most_bytes)
 {
     const TrainerOptions *options = &session->options;
     bool ok = safetensors_put_text(training, FORMAT, FORMAT_VERSION) &&
@@ -66,7 +67,7 @@ static bool note_training(SafetensorsMetadata *training, const TrainerSession *s
     const Augmentation *a = &session->app->augmentation;
     ok = ok && safetensors_put_text(training, "the program's augmentation", "%.17g %.17g %.17g %.17g", a->rotation,
                                     a->translation, a->scale, a->shear);
-    return ok && note_load(training, options->load) && note_data(training, session) &&
+    return ok && note_load(training, options->load, most_bytes) && note_data(training, session) &&
            safetensors_put_text(training, "the cycle of momentum", trainer_cycles_momentum(session) ? "on" : "off");
 }
 
@@ -252,15 +253,55 @@ static bool read_place(TrainerSession *session)
     return read_metrics(&checkpoint->file, &session->past, options->epochs, (run - 1) * options->epochs + epoch);
 }
 
+/* Finds out how large a checkpoint of the session's network may be, or its weights. */
+static bool find_most_bytes(const TrainerSession *session, int64_t *most)
+{
+    enum { EACH = 2 }; /* a value, and its velocity */
+    Module *model = session->app->model(session->options.dropout);
+    if (model == NULL) return weft_fail("the network could not be made");
+    NamedTensors state;
+    bool ok = state_collect(model, &state);
+    if (ok) *most = state_most_bytes(EACH * state_values(&state));
+    if (ok) nn_named_free(&state);
+    nn_free(model);
+    return ok;
+}
+
+static bool is_done(const Safetensors *file)
+{
+    int64_t run, runs, epoch, epochs;
+    if (!read_count(file, "--runs", 1, INT64_MAX, &runs) || !read_count(file, "--epochs", 1, INT64_MAX, &epochs) ||
+        !read_count(file, RUN, 1, runs, &run) || !read_count(file, EPOCH, 1, epochs, &epoch)) {
+        return false;
+    }
+    if (run == runs && epoch == epochs) return true;
+    return weft_fail("%s: holds a training that is not done: run %lld of %lld, epoch %lld of %lld; go on with it by "
+                     "--resume, or remove the file to begin anew",
+                     file->path, (long long)run, (long long)runs, (long long)epoch, (long long)epochs);
+}
+
+/* A new training may take the place of one that is done, and of nothing else. */
+static bool check_replaceable(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0 || status.st_size == 0) return true;
+    Safetensors file;
+    if (!safetensors_open_header(&file, path)) return false;
+    bool checkpoint = safetensors_text(&file.metadata, FORMAT), done = checkpoint && is_done(&file);
+    safetensors_close(&file);
+    return done || weft_fail("%s: no checkpoint: --checkpoint does not replace it", path);
+}
+
 bool trainer_checkpoint_open(TrainerSession *session)
 {
     TrainerCheckpoint *checkpoint = &session->checkpoint;
     const char *path = session->options.checkpoint;
+    int64_t most = 0;
     if (path == NULL) return true;
-    if (!note_training(&checkpoint->training, session)) return false;
-    return !session->options.resume ||
-           (safetensors_open(&checkpoint->file, path, INT64_MAX) &&
-            check_training(&checkpoint->file, &checkpoint->training) && read_place(session));
+    if (!find_most_bytes(session, &most) || !note_training(&checkpoint->training, session, most)) return false;
+    if (!session->options.resume) return check_replaceable(path);
+    return safetensors_open(&checkpoint->file, path, most) && check_training(&checkpoint->file, &checkpoint->training) &&
+           read_place(session);
 }
 
 void trainer_checkpoint_close(TrainerSession *session)
@@ -269,14 +310,14 @@ void trainer_checkpoint_close(TrainerSession *session)
     safetensors_close(&session->checkpoint.file);
 }
 
-void trainer_checkpoint_explain(const Module *model, const char *path)
+void trainer_checkpoint_explain(const char *path)
 {
-    enum { REASON = 1024, TENSORS = 3 }; /* parameters, velocities, and buffers, which are fewer */
+    enum { REASON = 1024 };
     char reason[REASON];
     snprintf(reason, sizeof reason, "%s", weft_error());
     weft_error_clear();
     Safetensors file;
-    bool open = safetensors_open(&file, path, TENSORS * DTYPE_LARGEST * nn_parameter_count(model));
+    bool open = safetensors_open_header(&file, path);
     bool checkpoint = open && safetensors_text(&file.metadata, FORMAT);
     if (open) safetensors_close(&file);
     weft_error_clear();

@@ -12,14 +12,15 @@
 
 /* Before the first run: finds out what tells this training from others and, with --resume, reads the checkpoint. Sets
  * session->past, and session->first_run to the run that is to go on. False with an error that names the difference if
- * the checkpoint is of another training. Nothing without --checkpoint. */
+ * the checkpoint is of another training, or if there is a file where a new one is to be that is not the checkpoint of a
+ * training that is done. Nothing without --checkpoint. */
 bool trainer_checkpoint_open(TrainerSession *session) WEFT_CHECKED;
 /* Brings the first run, just opened, to where the checkpoint has it; nothing where there is nothing to resume. */
 bool trainer_checkpoint_restore(TrainerRun *run, TrainerSession *session) WEFT_CHECKED;
 /* After an epoch: a new version of the file, or an error and the earlier one. Nothing without --checkpoint. */
 bool trainer_checkpoint_write(const TrainerRun *run, const TrainerSession *session) WEFT_CHECKED;
 /* After nn_load failed: if the file is a checkpoint, the error becomes what it is for. */
-void trainer_checkpoint_explain(const Module *model, const char *path);
+void trainer_checkpoint_explain(const char *path);
 void trainer_checkpoint_close(TrainerSession *session);
 
 #endif

@@ -40,7 +40,7 @@ static bool write_header(TrainerLog *log)
 static bool open_file(TrainerLog *log, struct stat *status)
 {
     log->descriptor = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    return (log->descriptor >= 0 && fstat(log->descriptor, status) == 0) || fail(log, "open");
+    return (log->descriptor >= 0 && fstat(log->descriptor, status) == 0) || fail(log, "write");
 }
 
 bool trainer_log_open(TrainerLog *log, const char *path, bool seeds)
@@ -73,7 +73,7 @@ bool trainer_log_replace(TrainerLog *log, const char *rows)
 {
     struct stat status;
     if (log->path == NULL) return true;
-    if (fstat(log->descriptor, &status) != 0) return fail(log, "open");
+    if (fstat(log->descriptor, &status) != 0) return fail(log, "write");
     if (!S_ISREG(status.st_mode)) return (log->headed || write_header(log)) && write_row(log, rows);
     FileWriter *writer = weft_file_create(log->path);
     if (writer == NULL) return false;

@@ -47,7 +47,7 @@ Module *trainer_model(const TrainerSession *session, uint64_t seed)
     Module *model = session->app->model(session->options.dropout);
     if (model == NULL) return weft_fail("the network could not be made");
     if (session->options.load == NULL || nn_load(model, session->options.load)) return model;
-    trainer_checkpoint_explain(model, session->options.load);
+    trainer_checkpoint_explain(session->options.load);
     nn_free(model);
     return NULL;
 }

@@ -22,7 +22,7 @@ bool nn_is_observed(void)
 
 Tensor *nn_forward(Module *module, Tensor *x)
 {
-    if (!x) return NULL;
+    if (!x) return weft_fail("nn_forward: no input"); /* unless an error is on record, which stays */
     if (!module) return weft_fail("nn_forward: the module is NULL");
     if (!module->forward) return weft_fail("nn_forward: %s has no forward function", module->type);
     Tensor *y = module->forward(module, x);

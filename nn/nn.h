@@ -71,7 +71,8 @@ struct Module {
 
 /* ---- Using modules ---- */
 
-/* Runs the module. The result belongs to the innermost scope. NULL if x or the module is NULL, or the forward fails. */
+/* Runs the module. The result belongs to the innermost scope. NULL with an error if x or the module is NULL, or the
+ * forward fails. */
 Tensor *nn_forward(Module *module, Tensor *x);
 /* op_max_pool2d(nn_forward(module, x), kernel), bit for bit, but in one pass where the module is a Conv2d, which then
  * never writes the larger map. Sequential does so by itself. */

@@ -51,6 +51,8 @@ typedef struct Safetensors {
  * and that the tensors fill the file without gap or overlap. A size that the file cannot have costs no memory, nor do
  * the values of a file whose header is not right, or says more than `most_values` bytes of them. */
 bool safetensors_open(Safetensors *file, const char *path, int64_t most_values) WEFT_CHECKED;
+/* As far as the values, which may be of any size: they are not read, and the checksum is not compared. */
+bool safetensors_open_header(Safetensors *file, const char *path) WEFT_CHECKED;
 void safetensors_close(Safetensors *file);
 /* The tensor of that name, or NULL. */
 SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);

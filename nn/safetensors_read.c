@@ -253,17 +253,32 @@ static bool read_rest(Safetensors *file, const FileReader *reader)
     return weft_file_read(reader, file->values, bytes + file->values, file->size - file->values);
 }
 
+/* Everything before the values, and whether it is right. */
+static bool open_header(Safetensors *file, const FileReader *reader, int64_t most_values)
+{
+    if (!read_header(file, reader, most_values)) return false;
+    Json json = {.path = file->path, .text = (const char *)file->bytes + LENGTH_BYTES,
+                 .length = file->values - LENGTH_BYTES};
+    return parse_header(file, &json) && check_entries(file);
+}
+
+bool safetensors_open_header(Safetensors *file, const char *path)
+{
+    *file = (Safetensors){.path = path};
+    FileReader reader;
+    if (!weft_file_open(&reader, path)) return false;
+    bool ok = open_header(file, &reader, INT64_MAX);
+    weft_file_close(&reader);
+    if (!ok) safetensors_close(file);
+    return ok;
+}
+
 bool safetensors_open(Safetensors *file, const char *path, int64_t most_values)
 {
     *file = (Safetensors){.path = path};
     FileReader reader;
     if (!weft_file_open(&reader, path)) return false;
-    bool ok = read_header(file, &reader, most_values);
-    if (ok) {
-        Json json = {.path = path, .text = (const char *)file->bytes + LENGTH_BYTES,
-                     .length = file->values - LENGTH_BYTES};
-        ok = parse_header(file, &json) && check_entries(file) && read_rest(file, &reader) && check_checksum(file);
-    }
+    bool ok = open_header(file, &reader, most_values) && read_rest(file, &reader) && check_checksum(file);
     weft_file_close(&reader);
     if (!ok) safetensors_close(file);
     return ok;

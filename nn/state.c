@@ -7,6 +7,7 @@
 #include "tensor/memory.h"
 
 static const double MOST_COUNTED = 0x1p63;
+enum { MOST_TOO_MANY = 1 << 26 };
 
 bool state_collect(const Module *module, NamedTensors *state)
 {
@@ -29,6 +30,11 @@ int64_t state_values(const NamedTensors *state)
     int64_t count = 0;
     for (int64_t i = 0; i < state->count; i++) count += tensor_count(state->items[i].tensor);
     return count;
+}
+
+int64_t state_most_bytes(int64_t values)
+{
+    return values * DTYPE_LARGEST + MOST_TOO_MANY;
 }
 
 static bool is_count(double value)
@@ -122,15 +128,12 @@ bool state_read(const Safetensors *file, const NamedTensors *state)
     return ok;
 }
 
-/* A file with a few tensors too many is read, so that the message can name them. */
-enum { MOST_TOO_MANY = 1 << 26 };
-
 bool nn_load(Module *module, const char *path)
 {
     NamedTensors state;
     Safetensors file;
     if (!state_collect(module, &state)) return false;
-    bool ok = safetensors_open(&file, path, state_values(&state) * DTYPE_LARGEST + MOST_TOO_MANY);
+    bool ok = safetensors_open(&file, path, state_most_bytes(state_values(&state)));
     if (ok) {
         ok = state_read(&file, &state);
         safetensors_close(&file);

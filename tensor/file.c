@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -52,7 +53,45 @@ static bool open_folder(FileWriter *writer)
     return writer->folder >= 0;
 }
 
-/* The process number keeps two programs that save to one path apart; O_EXCL does so where numbers repeat. */
+static bool same_status(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool has_name(int descriptor, const char *name)
+{
+    struct stat open_file, named;
+    return fstat(descriptor, &open_file) == 0 && lstat(name, &named) == 0 && same_status(&open_file, &named);
+}
+
+/* Removes what a program left that was killed while it wrote: a file that nobody has locked, as its writer does until
+ * it has its own name. */
+static void remove_stale(const char *name)
+{
+    int descriptor = open(name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) return;
+    struct stat status;
+    bool stale = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+                 flock(descriptor, LOCK_EX | LOCK_NB) == 0 && has_name(descriptor, name);
+    if (stale) unlink(name);
+    close(descriptor);
+}
+
+/* A new file, locked. Between the two another program may have locked it, and removed it as stale: then -1, as where the
+ * name is taken. A file system without locks has no stale files that could be told, and is written all the same. */
+static int create_locked(const char *name)
+{
+    int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, NEW_FILE_MODE);
+    if (descriptor < 0) return -1;
+    bool locked = flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (locked && has_name(descriptor, name)) return descriptor;
+    close(descriptor);
+    errno = EEXIST;
+    return -1;
+}
+
+/* The first name that no other program is writing to: the next one to save there comes upon what this one leaves if it
+ * is killed. */
 static bool open_temporary(FileWriter *writer, mode_t mode)
 {
     size_t room = strlen(writer->path) + TEMPORARY_SUFFIX;
@@ -60,22 +99,19 @@ static bool open_temporary(FileWriter *writer, mode_t mode)
     if (!name) return false;
     int descriptor = -1;
     for (int i = 0; i < TEMPORARY_TRIES && descriptor < 0; i++) {
-        snprintf(name, room, "%s.tmp-%ld-%d", writer->path, (long)getpid(), i);
-        descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, NEW_FILE_MODE);
+        snprintf(name, room, "%s.weft-tmp-%d", writer->path, i);
+        remove_stale(name);
+        descriptor = create_locked(name);
         if (descriptor < 0 && errno != EEXIST) break;
     }
-    if (descriptor < 0) {
-        weft_fail("%s: cannot write: %s", writer->path, strerror(errno));
-        weft_free(name);
-        return false;
-    }
-    writer->temporary = name;
-    bool ok = (mode == 0 || fchmod(descriptor, mode) == 0) && (writer->stream = fdopen(descriptor, "wb"));
-    if (!ok) {
-        weft_fail("%s: cannot write: %s", writer->path, strerror(errno));
-        close(descriptor);
-    }
-    return ok;
+    if (descriptor >= 0) writer->temporary = name;
+    bool ok = descriptor >= 0 && (writer->lock = dup(descriptor)) >= 0 &&
+              (mode == 0 || fchmod(descriptor, mode) == 0) && (writer->stream = fdopen(descriptor, "wb"));
+    if (ok) return true;
+    weft_fail("%s: cannot write: %s", writer->path, strerror(errno));
+    if (descriptor >= 0) close(descriptor);
+    else weft_free(name);
+    return false;
 }
 
 FileWriter *weft_file_create(const char *path)
@@ -83,7 +119,7 @@ FileWriter *weft_file_create(const char *path)
     if (!path) return weft_fail("cannot write a file whose path is NULL");
     FileWriter *writer = weft_alloc_zeroed(1, sizeof(FileWriter));
     if (!writer) return NULL;
-    writer->folder = -1;
+    writer->folder = writer->lock = -1;
     mode_t mode;
     if (find_target(writer, path, &mode) && open_folder(writer) && open_temporary(writer, mode)) return writer;
     weft_file_discard(writer);
@@ -93,6 +129,7 @@ FileWriter *weft_file_create(const char *path)
 static void free_writer(FileWriter *writer)
 {
     if (writer->folder >= 0) close(writer->folder);
+    if (writer->lock >= 0) close(writer->lock);
     weft_free(writer->temporary);
     weft_free(writer->path);
     weft_free(writer);
@@ -138,11 +175,6 @@ bool weft_file_check_writable(const char *path)
     FileWriter *writer = weft_file_create(path);
     weft_file_discard(writer);
     return writer != NULL;
-}
-
-static bool same_status(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 static bool stat_folder(const char *path, const char *slash, struct stat *status)

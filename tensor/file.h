@@ -12,13 +12,15 @@
 
 /* ---- Writing ---- */
 
-/* A file that grows under a temporary name in the folder of the one it is to replace. Write to `stream` with stdio; a
- * failed write need not be noticed there, weft_file_commit reports it. */
+/* A file that grows under a temporary name, FILE.weft-tmp-0, in the folder of the one it is to replace. Write to
+ * `stream` with stdio; a failed write need not be noticed there, weft_file_commit reports it. Two programs that write one
+ * file at a time do so under two names; what a program leaves that is killed, the next to write that file removes. */
 typedef struct FileWriter {
     FILE *stream;
     char *path;      /* the file to be, symbolic links followed */
     char *temporary;
     int folder;      /* descriptor of the folder of both */
+    int lock;        /* descriptor of the temporary file that keeps it locked until it is renamed */
 } FileWriter;
 
 /* Starts a new version of the file. NULL with an error if its folder is missing or not writable, or if the path is

@@ -204,7 +204,7 @@ cp "$work/a.csv" "$work/kept.onnx"
 run 1 "$tiny" --data "$data" --eval --load "$work/nothing.safetensors" --export "$work/kept.onnx"
 check 'a network that is not there leaves an earlier export' cmp -s "$work/a.csv" "$work/kept.onnx"
 run 1 "$tiny" $quick --log "$work/nowhere/x.csv"
-says "$work/nowhere/x.csv"
+says "$work/nowhere/x.csv: cannot write"
 cp "$work/a.csv" "$work/kept.csv"
 run 1 "$cnn" $quick --load "$work/a.safetensors" --log "$work/kept.csv"
 says a.safetensors

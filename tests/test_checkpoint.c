@@ -325,14 +325,61 @@ TEST(checkpoint_that_makes_no_sense_is_refused)
     CHECK_ERROR("c: damaged: a checkpoint without its checksum");
 }
 
-/* A sparse file, whose size costs a disk nothing. */
-TEST(checkpoint_of_a_wrong_header_costs_no_memory_for_its_values)
+/* Sparse files, whose size costs a disk nothing: one whose header is wrong, one whose header is right. */
+TEST(checkpoint_that_is_far_too_large_costs_no_memory)
 {
-    const off_t size = (off_t)1 << 42;
-    CHECK(test_write(test_path("c"), "\2\0\0\0\0\0\0\0{}", 10));
-    if (truncate(test_path("c"), size) != 0) return; /* no file of this disk is that large */
-    CHECK(!resumes(&small_app, NULL));
-    CHECK_ERROR("c: ends with 4398046511094 bytes that belong to no tensor");
+    static const char *headers[] = {"{}", "{\"x\":{\"dtype\":\"F32\",\"shape\":[1099511627776],"
+                                          "\"data_offsets\":[0,4398046511104]}}"};
+    const off_t values = (off_t)1 << 42;
+    for (int i = 0; i < 2; i++) {
+        const size_t length = strlen(headers[i]);
+        unsigned char header[100] = {(unsigned char)length};
+        memcpy(header + 8, headers[i], length);
+        CHECK(test_write(test_path("c"), header, 8 + length));
+        if (truncate(test_path("c"), values + 8 + (off_t)length) != 0) return; /* no file of this disk is that large */
+        CHECK(!resumes(&small_app, NULL));
+        CHECK_ERROR("c: has 4398046511104 bytes of values, the model takes at most ");
+        TrainerSession session = session_new(&small_app, test_path("c"), false);
+        session.options.load = session.options.checkpoint;
+        CHECK(!trainer_checkpoint_open(&session));
+        CHECK_ERROR("c: has 43980465");
+        session_free(&session);
+    }
+}
+
+/* ---- What a new one may replace ---- */
+
+/* Whether a new training may have its checkpoint in the file "c". */
+static bool begins(void)
+{
+    TrainerSession session = session_new(&small_app, test_path("c"), false);
+    bool ok = trainer_checkpoint_open(&session);
+    session_free(&session);
+    return ok;
+}
+
+TEST(checkpoint_of_a_training_that_is_not_done_is_not_replaced)
+{
+    CHECK(begins());
+    TestBytes whole = small_checkpoint();
+    CHECK(!begins());
+    CHECK_ERROR("c: holds a training that is not done: run 1 of 1, epoch 1 of 4; go on with it by --resume, or remove");
+    forge(whole, "\"epoch\":\"", "4");
+    CHECK(begins());
+    forge(whole, "\"--runs\":\"", "2");
+    CHECK(!begins());
+    CHECK_ERROR("run 1 of 2, epoch 1 of 4");
+    forge(whole, "\"epoch\":\"", "x");
+    CHECK(!begins());
+    CHECK_ERROR("\"epoch\" is x, not a number from 1 to 4");
+    forge(whole, "\"checkpoin", "s");
+    CHECK(!begins());
+    CHECK_ERROR("c: no checkpoint: --checkpoint does not replace it");
+    CHECK(truncate(test_path("c"), 5) == 0);
+    CHECK(!begins());
+    CHECK_ERROR("c: no safetensors file: has only 5 bytes");
+    CHECK(truncate(test_path("c"), 0) == 0);
+    CHECK(begins());
 }
 
 TEST(checkpoint_of_another_training_is_refused)

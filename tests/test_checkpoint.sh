@@ -77,7 +77,7 @@ quick="--data $data --quiet --batch-size 24 --dropout 0.2 --limit 100"
 killed_and_resumed 30 "$tiny" $quick --epochs 5
 killed_and_resumed 10 "$tiny" $quick --epochs 3 --limit 40 --runs 2
 killed_and_resumed 10 "$cnn" $quick --epochs 3 --limit 40
-rm -f "$work"/k.tmp-*
+check "a kill leaves no file that the next save does not remove" test -z "$(find "$work" -name '*tmp*')"
 check "50 kills: resumed $resumed times" [ $resumed -gt 0 ]
 
 # ---- Stopped by hand; or done ----
@@ -134,6 +134,14 @@ check 'a checkpoint that is refused stays as it was' cmp "$work/done" "$work/kep
 run 1 $tiny --data "$data" --eval --load "$work/done"
 says "$work/done is a checkpoint: --checkpoint and --resume go on with it, --load takes weights"
 
+run 1 $train --checkpoint "$work/int"
+says "$work/int: holds a training that is not done: run 1 of 1, epoch "
+says 'of 100000; go on with it by --resume, or remove the file to begin anew'
+run 1 $train --checkpoint "$work/whole.safetensors"
+says 'whole.safetensors: no checkpoint: --checkpoint does not replace it'
+cp "$work/done" "$work/replaced"
+run 0 $train --epochs 1 --checkpoint "$work/replaced"
+
 # ---- Damaged: a bit of every 9973rd byte ----
 
 flip() # FILE BYTE: its lowest bit
@@ -163,7 +171,7 @@ half="$tiny $quick --epochs 3 --checkpoint $work/done"
 run 1 bash -c "ulimit -f 64; exec $half"
 says 'done: cannot write: File too large'
 survives 'a file size limit'
-check 'and no temporary file' test -z "$(find "$work" -name 'done.tmp*')"
+check 'and no temporary file' test -z "$(find "$work" -name 'done.*tmp*')"
 run 1 $half --checkpoint "$work/data/nowhere/c"
 says "cannot write"
 run 1 $half --checkpoint "$data"
@@ -201,7 +209,7 @@ if [ -n "$calls" ]; then
     {
         local expected folder=${1%/*}
         expected=$(printf '%s\n' "sync $1.tmp $(stat -c %s "$1")" "rename $1.tmp $1" "sync $folder 0")
-        diff <(echo "$expected") <(sed 's/\.tmp-[0-9]*-[0-9]*/.tmp/g' "$work/calls" | tail -n 3) &&
+        diff <(echo "$expected") <(sed 's/\.weft-tmp-[0-9]*/.tmp/g' "$work/calls" | tail -n 3) &&
             [ "$(grep -c ^sync "$work/calls")" = 2 ] && [ "$(grep -c '^write.*tmp' "$work/calls")" -gt 2 ]
     }
     run 0 env "LD_PRELOAD=$calls" "FILE_CALLS=$work/calls" $tiny $quick --epochs 1 --checkpoint "$work/ordered"
