@@ -5,10 +5,12 @@
 #     tests/mutate.sh [PART OF A NAME]...     all mutations, or some; exit status 0 if each is caught
 #     tests/mutate.sh --check                 only that each still fits the source
 #
-# For speed the tests that should notice run first, and all of `make test` where they do not. A hang is noticed too.
+# For speed each is made in a copy of a tree that is built, as many at a time as there are processors; and the tests that
+# should notice run first, then all unit tests, then all of `make test`. A hang is noticed too.
 cd "$(dirname "$0")/.." || exit 1
 table=tests/mutations.txt
 most_seconds=1800
+jobs=$(nproc)
 unset BUILD MODE PRECISION OPENMP MAKEFLAGS MAKELEVEL
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -56,49 +58,63 @@ check_table()
     return $stale
 }
 
-# ---- One mutation ----
+# ---- One mutation, in the present folder ----
 
-build() { timeout $most_seconds make "-j$(nproc)" "$@" > "$work/log" 2>&1; }
-# try HINT: runs the tests that the hint names: shell tests, or words that select unit tests.
+log=$work/log
+build() { timeout $most_seconds make "$@" > "$log" 2>&1; }
+unit() { timeout $most_seconds "$@" > "$log" 2>&1; }
+whole() { echo all >> "$work/whole"; build test; }
+# builds HINT: what try needs.
+builds()
+{
+    case $1 in
+    tests/*) build all unit parity build/tests/digits ;;
+    double:*) build unit-double ;;
+    *) build unit ;;
+    esac
+}
+# try HINT: runs the tests that the hint names: shell tests, or words that select unit tests, "double:" in double.
+# shellcheck disable=SC2086
 try()
 {
     case $1 in
-    tests/*) build some-tests "TESTS=$1" ;;
-    double:*) build unit-double && timeout $most_seconds build/double/tests/unit ${1#double:} > "$work/log" 2>&1 ;;
-    *) build unit && timeout $most_seconds build/tests/unit $1 > "$work/log" 2>&1 ;;
+    tests/*) KILLS=5 build some-tests "TESTS=$1" ;;
+    double:*) unit build/double/tests/unit ${1#double:} ;;
+    *) unit build/tests/unit $1 ;;
     esac
 }
 # The first test that failed, of what ran last.
-culprit() { grep -m 1 '^FAIL' "$work/log" | cut -c 1-100; }
-# caught HINT: the tests of the copy fail.
-caught() { ! try "$1" || ! build test; }
+culprit() { grep -m 1 '^FAIL' "$log" | cut -c 1-100; }
+caught() { ! try "$1" || ! { build unit && unit build/tests/unit; } || ! whole; }
 
+# run NUMBER: says what becomes of it, and writes that to $work/verdicts.
 run()
 {
-    local i=$1 start=$SECONDS
-    cd "$work/tree" || exit 1
-    cp "${files[i]}" "$work/original"
-    mutation "${olds[i]}" "${news[i]}" "$work/original" > "${files[i]}"
-    if ! build lib; then verdict="DOES NOT COMPILE"; grep -m 2 'error' "$work/log"
-    elif caught "${hints[i]}"; then verdict=caught
-    else verdict=SURVIVED; fi
-    cp "$work/original" "${files[i]}"
-    cd "$OLDPWD" || exit 1
-    [ "$verdict" = caught ] && count=$((count + 1))
+    local i=$1 start=$SECONDS verdict=SURVIVED log=$work/log.$1
+    cp -a "$work/tree" "$work/mutant.$i" && cd "$work/mutant.$i" || return
+    mutation "${olds[i]}" "${news[i]}" "$work/tree/${files[i]}" > "${files[i]}"
+    if ! builds "${hints[i]}"; then
+        verdict="DOES NOT COMPILE"
+        grep -m 2 'error' "$log"
+    elif caught "${hints[i]}"; then
+        verdict=caught
+    fi
     printf '%-9s %4d s  %s: %s\n' "$verdict" $((SECONDS - start)) "${names[i]}" "$(culprit)"
+    echo "$verdict" >> "$work/verdicts"
+    cd "$work" && rm -rf "mutant.$i"
 }
 
 # The tests are right without any mutation: what they notice is the mutation.
 baseline()
 {
-    local i hint
+    local i
     declare -A seen
     cd "$work/tree" || exit 1
     for i in "$@"; do
-        hint=${hints[i]}
-        [ -n "${seen[$hint]}" ] && continue
-        seen[$hint]=1
-        try "$hint" || { cat "$work/log"; fail "without a mutation, this fails: $hint"; }
+        [ -n "${seen[${hints[i]}]}" ] && continue
+        seen[${hints[i]}]=1
+        MAKEFLAGS=-j$jobs builds "${hints[i]}" && try "${hints[i]}" ||
+            { cat "$log"; fail "without a mutation, this fails: ${hints[i]}"; }
     done
     cd "$OLDPWD" || exit 1
 }
@@ -119,7 +135,14 @@ mkdir "$work/tree"
 tar -c --exclude=./build --exclude=./.git --exclude=./data/mnist . | tar -x -C "$work/tree"
 [ -e data/mnist ] && ln -s "$(realpath data/mnist)" "$work/tree/data/mnist"
 baseline "${chosen[@]}"
-count=0
-for i in "${chosen[@]}"; do run "$i"; done
+: > "$work/verdicts"
+for i in "${chosen[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+    run "$i" &
+done
+wait
+# What only the whole noticed was noticed if the whole is right without any mutation.
+[ ! -e "$work/whole" ] || (cd "$work/tree" && build test) || { cat "$log"; fail "without a mutation, make test fails"; }
+count=$(grep -c '^caught$' "$work/verdicts")
 echo "caught $count of ${#chosen[@]}"
-[ $count = ${#chosen[@]} ]
+[ "$count" = ${#chosen[@]} ]

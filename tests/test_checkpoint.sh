@@ -6,6 +6,7 @@
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
 export OMP_WAIT_POLICY=passive # steps on this data are too short for threads to wait busily
 RANDOM=7
+kills=${KILLS:-50} # of which three fifths in the first of three trainings
 
 # A library that notes and kills at the calls which write files; a sanitizer's own must come first, so not there.
 calls=$work/file_calls.so
@@ -74,11 +75,11 @@ killed_and_resumed()
 }
 resumed=0
 quick="--data $data --quiet --batch-size 24 --dropout 0.2 --limit 100"
-killed_and_resumed 30 "$tiny" $quick --epochs 5
-killed_and_resumed 10 "$tiny" $quick --epochs 3 --limit 40 --runs 2
-killed_and_resumed 10 "$cnn" $quick --epochs 3 --limit 40
+killed_and_resumed $((kills * 3 / 5)) "$tiny" $quick --epochs 5
+killed_and_resumed $((kills / 5)) "$tiny" $quick --epochs 3 --limit 40 --runs 2
+killed_and_resumed $((kills / 5)) "$cnn" $quick --epochs 3 --limit 40
 check "a kill leaves no file that the next save does not remove" test -z "$(find "$work" -name '*tmp*')"
-check "50 kills: resumed $resumed times" [ $resumed -gt 0 ]
+check "$kills kills: resumed $resumed times" [ $resumed -gt 0 ]
 
 # ---- Stopped by hand; or done ----
 

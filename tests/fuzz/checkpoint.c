@@ -39,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static void fuzz_seeds(const char *folder)
 {
     const char *path = fuzz_seed_path(folder, "checkpoint");
+    (void)!remove(path); /* an earlier one is not done, and would not be replaced */
     TrainerSession session = session_new(path, false);
     TrainerRun run = {0};
     bool ok = trainer_checkpoint_open(&session) && trainer_run_open(&run, &session, 1);
