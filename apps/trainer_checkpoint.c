@@ -300,8 +300,8 @@ bool trainer_checkpoint_open(TrainerSession *session)
     if (path == NULL) return true;
     if (!find_most_bytes(session, &most) || !note_training(&checkpoint->training, session, most)) return false;
     if (!session->options.resume) return check_replaceable(path);
-    return safetensors_open(&checkpoint->file, path, most) && check_training(&checkpoint->file, &checkpoint->training) &&
-           read_place(session);
+    return safetensors_open(&checkpoint->file, path, most) &&
+           check_training(&checkpoint->file, &checkpoint->training) && read_place(session);
 }
 
 void trainer_checkpoint_close(TrainerSession *session)

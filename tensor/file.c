@@ -77,8 +77,8 @@ static void remove_stale(const char *name)
     close(descriptor);
 }
 
-/* A new file, locked. Between the two another program may have locked it, and removed it as stale: then -1, as where the
- * name is taken. A file system without locks has no stale files that could be told, and is written all the same. */
+/* A new file, locked. Between the two another program may have locked it, and removed it as stale: then -1, as where
+ * the name is taken. A file system without locks has no stale files that could be told, and is written all the same. */
 static int create_locked(const char *name)
 {
     int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, NEW_FILE_MODE);

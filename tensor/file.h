@@ -13,8 +13,8 @@
 /* ---- Writing ---- */
 
 /* A file that grows under a temporary name, FILE.weft-tmp-0, in the folder of the one it is to replace. Write to
- * `stream` with stdio; a failed write need not be noticed there, weft_file_commit reports it. Two programs that write one
- * file at a time do so under two names; what a program leaves that is killed, the next to write that file removes. */
+ * `stream` with stdio; a failed write need not be noticed there, weft_file_commit reports it. Two programs that write
+ * one file at a time do so under two names; what a program leaves that is killed, the next to write it removes. */
 typedef struct FileWriter {
     FILE *stream;
     char *path;      /* the file to be, symbolic links followed */

@@ -5,8 +5,8 @@
 #     tests/mutate.sh [PART OF A NAME]...     all mutations, or some; exit status 0 if each is caught
 #     tests/mutate.sh --check                 only that each still fits the source
 #
-# For speed each is made in a copy of a tree that is built, as many at a time as there are processors; and the tests that
-# should notice run first, then all unit tests, then all of `make test`. A hang is noticed too.
+# For speed each is made in a copy of a tree that is built, as many at a time as there are processors; and the tests
+# that should notice run first, then all unit tests, then all of `make test`. A hang is noticed too.
 cd "$(dirname "$0")/.." || exit 1
 table=tests/mutations.txt
 most_seconds=1800

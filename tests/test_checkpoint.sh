@@ -78,7 +78,7 @@ quick="--data $data --quiet --batch-size 24 --dropout 0.2 --limit 100"
 killed_and_resumed $((kills * 3 / 5)) "$tiny" $quick --epochs 5
 killed_and_resumed $((kills / 5)) "$tiny" $quick --epochs 3 --limit 40 --runs 2
 killed_and_resumed $((kills / 5)) "$cnn" $quick --epochs 3 --limit 40
-check "a kill leaves no file that the next save does not remove" test -z "$(find "$work" -name '*tmp*')"
+check "a kill leaves no file that the next save does not remove" test -z "$(find "$work" -name '*weft-tmp*')"
 check "$kills kills: resumed $resumed times" [ $resumed -gt 0 ]
 
 # ---- Stopped by hand; or done ----

@@ -711,12 +711,12 @@ TEST(file_keeps_mode_and_follows_links)
 TEST(file_that_a_killed_program_left_is_removed)
 {
     CHECK(mkdir(test_path("kept"), 0777) == 0);
-    CHECK(write_bytes(test_path("kept/file.weft-tmp-0"), "half", 4));
+    CHECK(test_write(test_path("kept/file.weft-tmp-0"), "half", 4));
     FileWriter *writer = weft_file_create(test_path("kept/file"));
     CHECK(writer && fputs("whole", writer->stream) >= 0);
     CHECK_EQUAL(files_in(test_path("kept")), 1);
     CHECK(weft_file_commit(writer));
-    CHECK_EQUAL(read_bytes(test_path("kept/file")).count, 5);
+    CHECK_EQUAL(test_read(test_path("kept/file")).count, 5);
     CHECK_EQUAL(files_in(test_path("kept")), 1);
 }
 
@@ -727,22 +727,22 @@ TEST(file_that_another_writes_is_not_removed)
     CHECK(first && second && fputs("first", first->stream) >= 0 && fputs("second", second->stream) >= 0);
     CHECK_EQUAL(files_in(test_path("kept")), 2);
     CHECK(weft_file_commit(first));
-    CHECK_EQUAL(read_bytes(test_path("kept/file")).count, 5);
+    CHECK_EQUAL(test_read(test_path("kept/file")).count, 5);
     CHECK(weft_file_commit(second));
-    CHECK_EQUAL(read_bytes(test_path("kept/file")).count, 6);
+    CHECK_EQUAL(test_read(test_path("kept/file")).count, 6);
     CHECK_EQUAL(files_in(test_path("kept")), 1);
 }
 
 TEST(file_in_the_temporary_ones_place_is_left_alone)
 {
-    CHECK(mkdir(test_path("kept"), 0777) == 0 && write_bytes(test_path("precious"), "precious", 8));
+    CHECK(mkdir(test_path("kept"), 0777) == 0 && test_write(test_path("precious"), "precious", 8));
     CHECK(symlink("../precious", test_path("kept/file.weft-tmp-0")) == 0);
     CHECK(mkfifo(test_path("kept/file.weft-tmp-1"), 0666) == 0);
     FileWriter *writer = weft_file_create(test_path("kept/file"));
     CHECK(writer && fputs("whole", writer->stream) >= 0);
     CHECK(weft_file_commit(writer));
-    CHECK_EQUAL(read_bytes(test_path("precious")).count, 8);
-    CHECK_EQUAL(read_bytes(test_path("kept/file")).count, 5);
+    CHECK_EQUAL(test_read(test_path("precious")).count, 8);
+    CHECK_EQUAL(test_read(test_path("kept/file")).count, 5);
     CHECK_EQUAL(files_in(test_path("kept")), 3);
 }
 
