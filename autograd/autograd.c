@@ -79,13 +79,16 @@ Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input
 {
     if (!op || !op->name || !op->backward) return weft_fail("op_record: an op needs a name and a backward function");
     if (!result || !check_result(op, result)) return NULL;
-    bool needed = false;
+    bool needed = false, in_graph = result->requires_grad;
     for (int i = 0; i < input_count; i++) {
         if (!inputs[i]) return NULL;
         needed |= inputs[i]->requires_grad;
+        in_graph |= inputs[i] == result;
     }
     if (observing && !observing->made(observing, &(OpCall){op, attributes, inputs, input_count, result})) return NULL;
     if (recording_is_off || !needed) return result;
+    if (in_graph)
+        return weft_fail("%s: its result is in the graph already: compute it while autograd_record is off", op->name);
     if (input_count > OP_MAX_INPUTS)
         return weft_fail("%s: %d inputs are more than %d", op->name, input_count, OP_MAX_INPUTS);
     result->node = node_new(op, inputs, input_count, attributes, size);

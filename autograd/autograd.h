@@ -69,8 +69,10 @@ typedef struct Op {
 } Op;
 
 /* Finishes an op: records that `op` made `result` of these inputs, unless recording is off or no input requires a
- * gradient. `attributes`, `size` bytes, are copied (NULL, 0: none). An input may be TENSOR_NONE.
- * Returns result; NULL if result is NULL or memory is short. */
+ * gradient. `attributes`, `size` bytes, are copied (NULL, 0: none). An input may be TENSOR_NONE. The result is new and
+ * outside the graph: of tensor_map or, while autograd_record is off, of other ops.
+ * Returns result; NULL if that or an input is NULL; NULL with an error if the result is in the graph or is an input
+ * itself, if there are more than OP_MAX_INPUTS inputs, or when memory is short. */
 Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input_count, const void *attributes,
                   size_t size);
 /* Keeps a tensor for backward, which finds it as node_saved(node, 0), then 1 and so on; dropped as soon as it is

@@ -83,7 +83,7 @@ static char *inputs_text(const OpCall *call, char text[INPUTS_TEXT])
 static char *input_text(const Detector *self, const OpCall *call, int i, char text[INPUTS_TEXT])
 {
     char shape[SHAPE_TEXT];
-    const char *name = nn_parameter_name(&self->parameters, call->inputs[i]);
+    const char *name = nn_tensor_name(&self->parameters, call->inputs[i]);
     snprintf(text, INPUTS_TEXT, "input %d, %s%s%s", i, name ? name : "", name ? " " : "",
              shape_text(call->inputs[i]->shape, shape));
     return text;

@@ -57,7 +57,6 @@ Module *nn_module_new(const char *type, size_t size, Tensor *(*forward)(Module *
     if (!module) return NULL;
     module->type = type;
     module->forward = forward;
-    module->size = (int64_t)size;
     module->training = true;
     return module;
 }

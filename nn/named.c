@@ -129,10 +129,10 @@ int64_t nn_parameter_count(const Module *module)
     return count;
 }
 
-const char *nn_parameter_name(const NamedTensors *parameters, const Tensor *t)
+const char *nn_tensor_name(const NamedTensors *named, const Tensor *t)
 {
-    for (int64_t i = 0; i < parameters->count; i++) {
-        if (parameters->items[i].tensor == t) return parameters->items[i].name;
+    for (int64_t i = 0; i < named->count; i++) {
+        if (named->items[i].tensor == t) return named->items[i].name;
     }
     return NULL;
 }
@@ -140,7 +140,7 @@ const char *nn_parameter_name(const NamedTensors *parameters, const Tensor *t)
 char *nn_layer_name(const NamedTensors *parameters, Tensor *const *inputs, int count, char text[LAYER_TEXT])
 {
     const char *name = NULL;
-    for (int i = 0; i < count && !name; i++) name = nn_parameter_name(parameters, inputs[i]);
+    for (int i = 0; i < count && !name; i++) name = nn_tensor_name(parameters, inputs[i]);
     snprintf(text, LAYER_TEXT, "%s", name ? name : "");
     char *dot = strrchr(text, '.');
     if (dot) *dot = '\0';

@@ -57,7 +57,6 @@ struct Module {
     const char *type;                              /* "Conv2d": the summary's row */
     Tensor *(*forward)(Module *self, Tensor *x);
     void (*destroy)(Module *self);                 /* frees what only this type knows of; NULL: nothing */
-    int64_t size;                                  /* of the whole struct, bytes */
     NamedChild *children;
     int64_t child_count, child_capacity;
     NamedTensors parameters;

@@ -15,8 +15,8 @@ Observer *nn_observe(Observer *observer);
 /* While somebody watches, every layer is called on its own. */
 bool nn_is_observed(void);
 
-/* For those who watch ops (autograd/observe.h): the name of t among these parameters, borrowed; NULL if it is none. */
-const char *nn_parameter_name(const NamedTensors *parameters, const Tensor *t);
+/* For those who watch ops (autograd/observe.h): the name of t among these, borrowed; NULL if it is none of them. */
+const char *nn_tensor_name(const NamedTensors *named, const Tensor *t);
 /* Writes the name of the layer whose op takes these inputs, known by its parameters: "conv1" of conv1.weight; a
  * parameter's own name if no layer has it. "" if none is a parameter. Cut to the buffer, which is returned. */
 enum { LAYER_TEXT = 64 };

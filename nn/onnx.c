@@ -164,19 +164,11 @@ static bool check_same(const Node *a, const Node *b)
 
 /* ---- Constants ---- */
 
-static const char *name_in(const NamedTensors *state, const Tensor *t)
-{
-    for (int64_t i = 0; i < state->count; i++) {
-        if (state->items[i].tensor == t) return state->items[i].name;
-    }
-    return NULL;
-}
-
 /* The name in weight files, unless something else in the file is called so: names made here have a slash. */
 static const char *name_of(const Exporter *exporter, const Tensor *t)
 {
-    const char *name = name_in(&exporter->parameters, t);
-    if (!name) name = name_in(&exporter->buffers, t);
+    const char *name = nn_tensor_name(&exporter->parameters, t);
+    if (!name) name = nn_tensor_name(&exporter->buffers, t);
     bool taken = name && (strchr(name, '/') || strcmp(name, exporter->options->input_name) == 0 ||
                           strcmp(name, exporter->options->output_name) == 0);
     return taken ? NULL : name;

@@ -371,6 +371,19 @@ TEST(an_op_of_ones_own_is_recorded)
     CHECK(!tensor_node(op_scaled(by, by, 3)));
 }
 
+/* To record it once more would lose its first node; with itself as an input it would never be freed. */
+TEST(an_op_takes_no_result_from_the_graph)
+{
+    Tensor *x = leaf(3, 1), *value = test_tensor(SHAPE(3), 2, 1);
+    CHECK(!op_record(&scaled_op, op_mul_scalar(x, 2), &x, 1, NULL, 0));
+    CHECK_ERROR("scaled: its result is in the graph already");
+    CHECK(!op_record(&scaled_op, x, &x, 1, NULL, 0));
+    CHECK_ERROR("scaled: its result is in the graph already");
+    CHECK(!op_record(&scaled_op, value, (Tensor *[]){x, value}, 2, NULL, 0));
+    CHECK_ERROR("scaled: its result is in the graph already");
+    CHECK(op_record(&scaled_op, value, &value, 1, NULL, 0) == value); /* nothing is recorded */
+}
+
 static bool failing_backward(const Node *node, Tensor *grad)
 {
     (void)node, (void)grad;

@@ -45,13 +45,18 @@ static Dropped dropped_by(const Tensor *mask, Real scale)
     return (Dropped){mask ? mask->storage->data : NULL, scale};
 }
 
+GroupStatistics *op_batch_norm2d_new_statistics(const Tensor *x)
+{
+    const int64_t reals = layout_groups(x) * x->shape.size[1] * (int64_t)(sizeof(GroupStatistics) / sizeof(Real));
+    return (GroupStatistics *)layout_derive(x, &op_batch_statistics, reals);
+}
+
 /* The groups' statistics as the op before left them, else computed now; kept either way. */
 static const GroupStatistics *group_statistics(const Tensor *x, BatchNormShape shape)
 {
     GroupStatistics *statistics = (GroupStatistics *)layout_derived(x, &op_batch_statistics);
     if (statistics) return statistics;
-    const int64_t reals = layout_groups(x) * shape.channels * (int64_t)(sizeof *statistics / sizeof(Real));
-    statistics = (GroupStatistics *)layout_derive(x, &op_batch_statistics, reals);
+    statistics = op_batch_norm2d_new_statistics(x);
     if (statistics) weft_kernels()->batch_norm_statistics(statistics, x->storage->data, &shape);
     return statistics;
 }

@@ -283,13 +283,6 @@ static bool prepare(const Conv2dOptions *o, ConvAttributes *a)
     return make_axis(o, 2, &a->shape.height) && make_axis(o, 3, &a->shape.width);
 }
 
-/* Room for the channel statistics of y, where op_batch_norm2d looks for them. NULL when memory is short. */
-static GroupStatistics *new_statistics(const Tensor *y)
-{
-    const int64_t reals = layout_groups(y) * y->shape.size[1] * (int64_t)(sizeof(GroupStatistics) / sizeof(Real));
-    return (GroupStatistics *)layout_derive(y, &op_batch_statistics, reals);
-}
-
 static bool convolve(const WinogradOut *out, const Tensor *x, const Real *packed, GroupStatistics *statistics,
                      const ConvAttributes *a)
 {
@@ -323,7 +316,7 @@ static Tensor *run(const Conv2dOptions *o, const ConvAttributes *a)
     const Real *packed = y ? packed_weights(inputs[WEIGHT], &a->shape, false) : NULL;
     if (!packed) return NULL;
     GroupStatistics *statistics = NULL;
-    if (o->statistics && !(statistics = new_statistics(y))) return NULL;
+    if (o->statistics && !(statistics = op_batch_norm2d_new_statistics(y))) return NULL;
     Tensor *indices = NULL;
     if (a->pool && any_requires_grad(inputs) && !(indices = op_max_pool2d_indices(y))) return NULL;
     const WinogradOut out = {.values = y->storage->data, .relu = a->relu, .pool = a->pool,

@@ -63,7 +63,9 @@ static Tensor *sum_samples(const Tensor *x, Shape shape)
     return result;
 }
 
-Tensor *strided_sum(const Tensor *x, unsigned dims, Shape shape)
+/* The sum of x over `dims`, given `shape`, that of the other dimensions with or without sizes of 1. Plain if dimension 0
+ * is summed over, else in lanes. */
+static Tensor *sum_over(const Tensor *x, unsigned dims, Shape shape)
 {
     Scope scope = scope_open();
     x = layout_lanes(x);
@@ -79,7 +81,7 @@ Tensor *strided_unbroadcast(Tensor *grad, Shape shape)
     for (int d = extra; d < grad->shape.rank; d++) {
         if (grad->shape.size[d] != shape.size[d - extra]) dims |= DIM(d);
     }
-    return dims ? strided_sum(grad, dims, shape) : grad;
+    return dims ? sum_over(grad, dims, shape) : grad;
 }
 
 /* ---- The ops ---- */
@@ -170,7 +172,7 @@ static Tensor *reduce(const Op *op, ReduceOptions options, bool mean)
     Reduction r = {.dims = options.dims ? options.dims : DIM(x->shape.rank) - 1, .keep = options.keep, .divisor = 1};
     if (x->shape.rank == 0) r.dims = DIM(0);
     if (!(x = op_to_lanes(x))) return NULL;
-    Tensor *result = strided_sum(x, r.dims, reduced_shape(x->shape, r.dims, r.keep));
+    Tensor *result = sum_over(x, r.dims, reduced_shape(x->shape, r.dims, r.keep));
     if (mean && result) {
         r.divisor = tensor_count(x) / tensor_count(result);
         Real *values = result->storage->data;

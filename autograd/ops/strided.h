@@ -28,10 +28,8 @@ bool strided_carries_batch(const Tensor *t, Shape result);
  * asks for it. Returns out; NULL if anything is NULL or memory is short. */
 Tensor *strided_broadcast(BroadcastKernel *kernel, Tensor *out, const Tensor *a, const Tensor *b);
 
-/* The sum of x over `dims`, outside the graph, given `shape`, that of the other dimensions with or without sizes of 1.
- * Plain if dimension 0 is summed over, else in lanes. This is the definition of op_sum: see autograd/ops/reduce.c. */
-Tensor *strided_sum(const Tensor *x, unsigned dims, Shape shape);
-/* The gradient of an operand of this shape from that of what it was broadcast to: the sum over what was repeated. */
+/* The gradient of an operand of this shape from that of what it was broadcast to: the sum over what was repeated, as
+ * op_sum defines it. */
 Tensor *strided_unbroadcast(Tensor *grad, Shape shape);
 
 #endif
