@@ -63,8 +63,8 @@ static Tensor *sum_samples(const Tensor *x, Shape shape)
     return result;
 }
 
-/* The sum of x over `dims`, given `shape`, that of the other dimensions with or without sizes of 1. Plain if dimension 0
- * is summed over, else in lanes. */
+/* The sum of x over `dims`, given `shape`, that of the other dimensions with or without sizes of 1. It is plain if
+ * dimension 0 is summed over, else in lanes. */
 static Tensor *sum_over(const Tensor *x, unsigned dims, Shape shape)
 {
     Scope scope = scope_open();
