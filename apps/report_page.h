@@ -35,7 +35,8 @@ typedef struct ReportPage {
 void report_curves(FILE *file, const ReportPage *page);
 void report_curves_svg(FILE *file, const ReportPage *page);
 
-/* Gathers samples: of the training images if there are any, else of the test images. */
+/* Gathers samples: of the training images if there are any, else of the test images. Free the pixels with weft_free,
+ * even if it failed: false with an error. */
 bool report_sheet_make(ReportSheet *sheet, const TrainerSession *session, const TrainerRun *run) WEFT_CHECKED;
 void report_samples(FILE *file, const ReportPage *page);
 void report_samples_svg(FILE *file, const ReportPage *page);

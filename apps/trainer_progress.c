@@ -186,7 +186,7 @@ static const struct {
     const char *name;
     int width;
 } HEADS[CELLS] = {
-    [EPOCH] = {"epoch", 7},        [TRAIN_LOSS] = {"train loss", 12}, [TRAIN_ACCURACY] = {"accuracy", 10},
+    [EPOCH] = {"epoch", 7},          [TRAIN_LOSS] = {"train loss", 12},   [TRAIN_ACCURACY] = {"accuracy", 10},
     [TEST_LOSS] = {"test loss", 15}, [TEST_ACCURACY] = {"accuracy", 10}, [LR] = {"lr", 11},
     [SECONDS] = {"seconds", 10},
 };

@@ -187,17 +187,20 @@ static bool check_input(const GradcheckOptions *options, int input, Tensor *grad
     return ok;
 }
 
-/* Takes the inputs' gradients away, or puts them back. */
-static void move_grads(Tensor *const *inputs, int count, Tensor *grads[OP_MAX_INPUTS], bool away)
+static void take_grads(Tensor *const *inputs, int count, Tensor *grads[OP_MAX_INPUTS])
 {
     for (int i = 0; i < count; i++) {
-        if (away) {
-            grads[i] = inputs[i]->grad;
-            inputs[i]->grad = NULL;
-        } else {
-            tensor_clear_grad(inputs[i]);
-            inputs[i]->grad = grads[i];
-        }
+        grads[i] = inputs[i]->grad;
+        inputs[i]->grad = NULL;
+    }
+}
+
+/* The last first: a tensor that is several inputs had its gradient taken as the first of them. */
+static void put_grads_back(Tensor *const *inputs, int count, Tensor *const grads[OP_MAX_INPUTS])
+{
+    while (count-- > 0) {
+        tensor_clear_grad(inputs[count]);
+        inputs[count]->grad = grads[count];
     }
 }
 
@@ -221,7 +224,7 @@ bool gradcheck_with(GradcheckOptions options)
     Tensor *grads[OP_MAX_INPUTS];
     if (options.worst) *options.worst = 0;
     if (!check_options(&options)) return false;
-    move_grads(options.inputs, options.input_count, grads, true);
+    take_grads(options.inputs, options.input_count, grads);
     Scope scope = scope_open();
     Tensor *output = options.function(options.inputs, options.context);
     RandomKey key = {.seed = options.seed, .stream = STREAM_GRADIENT};
@@ -230,7 +233,7 @@ bool gradcheck_with(GradcheckOptions options)
         if (options.inputs[i]->requires_grad) ok = grad && check_input(&options, i, grad, &kinks);
     }
     scope_close(scope);
-    move_grads(options.inputs, options.input_count, grads, false);
+    put_grads_back(options.inputs, options.input_count, grads);
     if (options.kinks) *options.kinks = kinks;
     return ok;
 }

@@ -307,6 +307,21 @@ TEST(gradcheck_accepts_zero_where_expected)
     CHECK(gradcheck(op_constant, NULL, &x, 1, .expect_zero = true));
 }
 
+static Tensor *product(Tensor *const *inputs, void *context)
+{
+    (void)context;
+    return op_mul(inputs[0], inputs[1]);
+}
+
+TEST(gradcheck_puts_the_gradient_of_a_tensor_back_that_is_both_inputs)
+{
+    Tensor *x = test_tensor(SHAPE(3, 2), 1, 1);
+    CHECK(tensor_set_requires_grad(x, true) && backward(op_sum(x)));
+    CHECK(gradcheck(product, NULL, ((Tensor *[]){x, x}), 2));
+    CHECK(tensor_grad(x));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(2, 1)), 1, 0);
+}
+
 static Tensor *sum_of_relu(Tensor *const *inputs, void *context)
 {
     (void)context;
