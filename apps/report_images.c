@@ -82,7 +82,7 @@ bool report_sheet_make(ReportSheet *sheet, const TrainerSession *session, const 
                      .first = training ? 0 : session->test_first,
                      .count = training ? session->train_count : session->test_count,
                      .seed = run->seed};
-    if (training && !session->options.no_augment) source.augmentation = session->app->augmentation;
+    if (training) source.augmentation = trainer_options_augmentation(&session->options);
     Shape shape = dataset_image_shape(source.dataset);
     *sheet = (ReportSheet){.height = shape.size[1], .width = shape.size[2],
                            .rows = 1 + augmented_rows(&source.augmentation, session->options.epochs)};

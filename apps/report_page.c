@@ -9,6 +9,7 @@
 
 #include "apps/report_text.h"
 #include "apps/trainer_statistics.h"
+#include "data/dataset.h"
 #include "nn/commas.h"
 
 #ifdef __clang__
@@ -110,7 +111,8 @@ static void write_best(FILE *file, const ReportPage *page)
     fprintf(file, "<p class=\"note\">The lowest %s loss was %.4f, after epoch %lld, the highest accuracy %.2f%%, after "
                   "epoch %lld. Losses and errors that spread are on log scales.", page->test_name, loss->test.loss,
             (long long)loss->epoch, 100 * accuracy->test.accuracy, (long long)accuracy->epoch);
-    if (page->session->app->augmentation.rotation != 0 || page->session->options.dropout > 0)
+    const Augmentation augmentation = trainer_options_augmentation(&page->session->options);
+    if (augment_is_on(&augmentation) || page->session->options.dropout > 0)
         fprintf(file, " Training is measured while it goes on, on the images as it sees them and with dropout.");
     fprintf(file, "</p>\n");
 }

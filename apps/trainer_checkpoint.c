@@ -64,9 +64,6 @@ static bool note_training(SafetensorsMetadata *training, const TrainerSession *s
     char name[OPTION_TEXT], value[OPTION_TEXT];
     for (int i = 0; ok && trainer_options_result(options, &i, name, value);)
         ok = safetensors_put_text(training, name, "%s", value);
-    const Augmentation *a = &session->app->augmentation;
-    ok = ok && safetensors_put_text(training, "the program's augmentation", "%.17g %.17g %.17g %.17g", a->rotation,
-                                    a->translation, a->scale, a->shear);
     return ok && note_load(training, options->load, most_bytes) && note_data(training, session) &&
            safetensors_put_text(training, "the cycle of momentum", trainer_cycles_momentum(session) ? "on" : "off");
 }

@@ -18,7 +18,8 @@ typedef enum ValueKind {
     VALUE_INPUT, /* the name of a file that is read, and of one that is written */
     VALUE_OUTPUT,
     VALUE_LIST, /* all arguments up to the next option */
-    VALUE_SCHEDULE
+    VALUE_SCHEDULE,
+    VALUE_AUGMENTATION /* up to four numbers with commas between; what is left out is 0 */
 } ValueKind;
 
 /* What a program is asked to do: to train or, instead, one of the others. */
@@ -56,6 +57,7 @@ static const Option OPTIONS[] = {
     {"Data", "data", "DIR", VALUE_TEXT, IN(data), 0, 0, "folder of the MNIST files", ANY},
     {"", "limit", "N", VALUE_COUNT, IN(limit), 1, MAX_COUNT, NULL, RESULT},
     {"", "validate", "N", VALUE_COUNT, IN(validate), 1, MAX_COUNT, "train on the first N; test on the last N", RESULT},
+    {"", "augment", "R,T,S,H", VALUE_AUGMENTATION, IN(augment), 0, 0, "turn, shift, scale, shear", RESULT},
     {"", "no-augment", NULL, VALUE_NONE, IN(no_augment), 0, 0, NULL, RESULT},
     {"", "no-shuffle", NULL, VALUE_NONE, IN(no_shuffle), 0, 0, "images as they are; in the file's order", RESULT},
     {"Training", "epochs", "N", VALUE_COUNT, IN(epochs), 1, 1e6, NULL, RESULT},
@@ -94,6 +96,7 @@ enum { SCHEDULE_COUNT = sizeof SCHEDULES / sizeof *SCHEDULES };
 TrainerOptions trainer_options_default(const TrainerApp *app)
 {
     return (TrainerOptions){.data = app->data ? app->data : "data/mnist",
+                            .augment = app->augmentation,
                             .epochs = app->epochs,
                             .batch_size = app->batch_size,
                             .lr = app->lr,
@@ -152,6 +155,32 @@ static bool parse_schedule(const Option *option, const char *text, ScheduleKind 
     return weft_fail("--%s takes %s, not '%s'", option->name, option->help, text);
 }
 
+/* Where the numbers of an augmentation are, in the order of the command line. */
+static double *augmentation_part(Augmentation *augmentation, int i)
+{
+    double *const parts[] = {&augmentation->rotation, &augmentation->translation, &augmentation->scale,
+                             &augmentation->shear};
+    return parts[i];
+}
+enum { AUGMENTATION_PARTS = 4 };
+
+static bool parse_augmentation(const Option *option, const char *text, Augmentation *result)
+{
+    *result = (Augmentation){0};
+    const char *at = text;
+    for (int i = 0; i < AUGMENTATION_PARTS; i++) {
+        char *end;
+        const size_t length = strspn(at, "+-.0123456789eE");
+        *augmentation_part(result, i) = strtod(at, &end);
+        if (length == 0 || end != at + length) break;
+        if (*end == '\0') return augment_check(result);
+        if (*end != ',') break;
+        at = end + 1;
+    }
+    return weft_fail("--%s takes one to %d numbers with commas between, not '%s'", option->name, AUGMENTATION_PARTS,
+                     text);
+}
+
 static bool parse_value(const Option *option, const char *text, TrainerOptions *options)
 {
     void *member = (char *)options + option->offset;
@@ -160,6 +189,7 @@ static bool parse_value(const Option *option, const char *text, TrainerOptions *
     case VALUE_COUNT: return parse_count(option, text, member);
     case VALUE_NUMBER: return parse_number(option, text, member);
     case VALUE_SCHEDULE: return parse_schedule(option, text, member);
+    case VALUE_AUGMENTATION: return parse_augmentation(option, text, member);
     case VALUE_TEXT:
     case VALUE_INPUT:
     case VALUE_OUTPUT:
@@ -314,6 +344,11 @@ bool trainer_options_given(const TrainerOptions *options, const char *name)
     return option != NULL && is_given(options, option);
 }
 
+Augmentation trainer_options_augmentation(const TrainerOptions *options)
+{
+    return options->no_augment ? (Augmentation){0} : options->augment;
+}
+
 const char *trainer_options_test_name(const TrainerOptions *options)
 {
     return options->validate > 0 ? "held-out" : "test";
@@ -321,12 +356,23 @@ const char *trainer_options_test_name(const TrainerOptions *options)
 
 /* ---- Values as text ---- */
 
-/* The fewest digits that strtod reads as the same number. */
+/* As %g writes it, with as many digits more as strtod needs to read the same number. */
 static void number_text(double number, char text[OPTION_TEXT])
 {
-    for (int digits = 1; digits <= DBL_DECIMAL_DIG; digits++) {
+    for (int digits = FLT_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
         snprintf(text, OPTION_TEXT, "%.*g", digits, number);
         if (strtod(text, NULL) == number) return;
+    }
+}
+
+/* "10,1,0.1,0", which holds four numbers of DBL_DECIMAL_DIG digits at most. */
+static void augmentation_text(Augmentation augmentation, char text[OPTION_TEXT])
+{
+    char number[OPTION_TEXT];
+    size_t used = 0;
+    for (int i = 0; i < AUGMENTATION_PARTS; i++) {
+        number_text(*augmentation_part(&augmentation, i), number);
+        used += (size_t)snprintf(text + used, OPTION_TEXT - used, "%s%s", i > 0 ? "," : "", number);
     }
 }
 
@@ -344,6 +390,7 @@ static char *value_text(const Option *option, const TrainerOptions *options, cha
         break;
     case VALUE_NUMBER: number_text(*(const double *)member, text); break;
     case VALUE_SCHEDULE: name = SCHEDULES[*(const ScheduleKind *)member]; break;
+    case VALUE_AUGMENTATION: augmentation_text(*(const Augmentation *)member, text); break;
     case VALUE_TEXT:
     case VALUE_INPUT:
     case VALUE_OUTPUT: name = *(const char *const *)member; break;

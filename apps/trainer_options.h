@@ -14,6 +14,7 @@ typedef struct TextList {
 typedef struct TrainerOptions {
     const char *data;
     int64_t limit, validate; /* 0: all training images, no held-out ones */
+    Augmentation augment;
     bool no_augment, no_shuffle;
     int64_t epochs, batch_size;
     double lr, momentum, weight_decay, dropout;
@@ -33,6 +34,8 @@ TrainerOptions trainer_options_default(const TrainerApp *app);
 bool trainer_options_parse(TrainerOptions *options, int argc, char **argv) WEFT_CHECKED;
 /* Whether an option, "dropout", was on the command line. */
 bool trainer_options_given(const TrainerOptions *options, const char *name);
+/* What training images go through: --augment, unless --no-augment. */
+Augmentation trainer_options_augmentation(const TrainerOptions *options);
 /* What the images are called that are not trained on: "held-out" or "test". */
 const char *trainer_options_test_name(const TrainerOptions *options);
 /* Writes the name, "--lr", and value of one after another of the options that determine the result: begin with i = 0;

@@ -86,7 +86,7 @@ static bool open_training(TrainerRun *run, const TrainerSession *session)
 {
     const TrainerOptions *options = &session->options;
     run->train = loader_new(session->train_set, options->batch_size, .shuffle = !options->no_shuffle, .seed = run->seed,
-                            .augmentation = options->no_augment ? (Augmentation){0} : session->app->augmentation,
+                            .augmentation = trainer_options_augmentation(options),
                             .mean = MNIST_MEAN, .deviation = MNIST_DEVIATION, .count = session->train_count);
     if (run->train == NULL) return false;
     run->schedule = make_schedule(session, loader_batches(run->train));

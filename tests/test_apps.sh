@@ -17,7 +17,7 @@ quick="--data $data --epochs 2 --batch-size 32"
 for app in "$tiny" "$cnn"; do
     run 0 "$app" --help
     check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 23 { exit 1 }' "$work/out"
-    for option in data epochs batch-size lr momentum weight-decay schedule dropout no-augment no-shuffle limit \
+    for option in data epochs batch-size lr momentum weight-decay schedule dropout augment no-augment no-shuffle limit \
                   validate seed runs threads load save export checkpoint resume report eval summary log quiet help \
                   predict profile detect-anomaly version; do
         shows "--$option"
@@ -28,6 +28,7 @@ done
 run 0 "$tiny" --help
 shows '--epochs N, --batch-size N .*\[20, 64\]'
 shows '--schedule NAME .*\[onecycle\]'
+shows '--augment R,T,S,H .*\[10(,[0-9.]+){3}\]'
 
 # usage_error TEXT ARGUMENT...: status 2, one line that says TEXT and how to get help.
 usage_error() { local text=$1; shift; run 2 "$tiny" --data "$work/nowhere" "$@"; says "$text"; says 'try --help'; }
@@ -44,6 +45,11 @@ for bad in 0 -1 1.5 ten ' 3' 0x3 99999999999999999999 ''; do usage_error --epoch
 for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 weight-decay=-1; do
     usage_error "--${bad%=*}" "--$bad"
 done
+for bad in '' , 1, ,1 1,2,3,4,5 1,,2 ten 0x1 nan 1e 1-2; do usage_error 'one to 4 numbers' "--augment=$bad"; done
+usage_error 'rotation is 181' --augment 181
+usage_error 'translation is -1' --augment 10,-1
+usage_error 'scale is 1;' --augment 10,0,1
+usage_error 'shear is 90' --augment 10,0,0,90
 usage_error 'constant, step or onecycle' --schedule linear
 usage_error --load --eval
 usage_error --save --eval --load x --save y
@@ -114,6 +120,10 @@ different() {
 }
 different --seed 2
 different --no-augment
+cp "$work/d.safetensors" "$work/plain.safetensors"
+run 0 "$tiny" $quick --save "$work/d.safetensors" --augment 0
+check '--augment 0 is --no-augment' cmp -s "$work/plain.safetensors" "$work/d.safetensors"
+for part in 20 10,2 10,0,0.2 10,0,0,9; do different --augment $part; done
 different --no-shuffle
 different --dropout 0.3
 different --momentum 0.9

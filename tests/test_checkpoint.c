@@ -431,7 +431,7 @@ TEST(checkpoint_of_another_training_is_refused)
     other = small_app;
     other.augmentation.shear = 1;
     CHECK(!resumes(&other, NULL));
-    CHECK_ERROR("c: the program's augmentation is 20 0 0 1, the checkpoint's training had 20 0 0 0");
+    CHECK_ERROR("c: --augment is 20,0,0,1, the checkpoint's training had 20,0,0,0");
     CHECK(unlink(test_path("c")) == 0);
     CHECK(!resumes(&small_app, NULL));
     CHECK_ERROR("c: cannot open");

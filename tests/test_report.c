@@ -160,7 +160,8 @@ TEST(report_samples_are_what_training_sees)
         for (int i = 0; i < SIDE * SIDE; i++) images[n][i / SIDE][i % SIDE] = (uint8_t)(n * 57 + i * 31);
     }
     const TrainerApp app = {.augmentation = {.rotation = 20, .translation = 1}};
-    TrainerSession session = {.app = &app, .train_count = SAMPLES - 1, .options.epochs = 5};
+    TrainerSession session = {.app = &app, .train_count = SAMPLES - 1, .options.epochs = 5,
+                              .options.augment = app.augmentation};
     session.train_set = dataset_from(&images[0][0][0], labels, SAMPLES, 1, SIDE, SIDE, CLASSES);
     Loader *loader = loader_new(session.train_set, 7, .shuffle = true, .seed = SEED, .count = SAMPLES - 1,
                                 .augmentation = app.augmentation);
