@@ -29,7 +29,8 @@ static void fuzz_seeds(const char *folder)
     static const char training[] = "--data\nd\n--epochs=3\n--batch-size\n64\n--lr\n1e-3\n--momentum=.9\n--schedule\n"
                                    "onecycle\n--dropout\n0.1\n--seed\n7\n--runs=2\n--threads\n2\n--quiet\n";
     static const char files[] = "--load\na\n--save\nb\n--log\nc\n--checkpoint\nd\n--resume\n--limit\n5\n--validate=2";
-    static const char instead[] = "--load=a\n--predict\nx.pgm\ny.pgm\n--eval\n--summary\n--augment\n10,1,0.1,5\n--no-augment\n--no-shuffle";
+    static const char instead[] = "--load=a\n--predict\nx.pgm\ny.pgm\n--eval\n--summary\n--augment\n1,.5\n"
+                                  "--no-augment\n--no-shuffle";
     fuzz_seed(folder, "training", training, sizeof training - 1);
     fuzz_seed(folder, "files", files, sizeof files - 1);
     fuzz_seed(folder, "instead", instead, sizeof instead - 1);
