@@ -65,6 +65,7 @@ typedef struct TrainPass {
     int64_t *step;            /* the schedule's place, counted up by each step; NULL: from 0 in each pass */
     TrainerProgress *progress;
     void *context;
+    double label_smoothing;   /* above 0: steps follow op_cross_entropy with that, the criterion is measured only */
     char end;
 } TrainPass;
 /* Trains to the end of the loader's epoch, in training mode: trainer_train(&metrics, model, loader, op_nll_loss, sgd).
@@ -96,6 +97,7 @@ typedef struct TrainerApp {
     Criterion *criterion;              /* NULL: op_nll_loss */
     int64_t epochs, batch_size;
     double lr, momentum, weight_decay, dropout;
+    double label_smoothing;            /* of training; the criterion alone is measured */
     ScheduleKind schedule;
     bool cycle_momentum;               /* one cycle: the momentum too, unless --momentum is given */
     Augmentation augmentation;

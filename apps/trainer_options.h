@@ -17,7 +17,7 @@ typedef struct TrainerOptions {
     Augmentation augment;
     bool no_augment, no_shuffle;
     int64_t epochs, batch_size;
-    double lr, momentum, weight_decay, dropout;
+    double lr, momentum, weight_decay, dropout, label_smoothing;
     ScheduleKind schedule;
     int64_t seed, runs;
     int64_t threads;

@@ -4,6 +4,7 @@
 #include "apps/trainer.h"
 #include "apps/trainer_clock.h"
 #include "autograd/observe.h"
+#include "autograd/ops.h"
 #include "nn/modes.h"
 #include "tensor/memory.h"
 
@@ -36,8 +37,10 @@ static bool measure(Pass *pass, Tensor *output, Tensor *loss, const Batch *batch
     return true;
 }
 
-static bool learn(const TrainPass *given, Tensor *loss)
+static bool learn(const TrainPass *given, Tensor *output, Tensor *labels, Tensor *loss)
 {
+    if (given->label_smoothing > 0)
+        loss = op_cross_entropy(output, labels, .label_smoothing = given->label_smoothing);
     if (given->schedule != NULL && !schedule_apply(given->schedule, given->optimizer, *given->step)) return false;
     if (!backward(loss) || !optimizer_step(given->optimizer)) {
         optimizer_clear(given->optimizer);
@@ -53,7 +56,8 @@ static bool run_step(Pass *pass, const Batch *batch)
     Scope scope = scope_open();
     Tensor *output = nn_forward(pass->given.model, batch->images);
     Tensor *loss = pass->given.criterion(output, batch->labels);
-    bool ok = measure(pass, output, loss, batch) && (pass->given.optimizer == NULL || learn(&pass->given, loss));
+    bool ok = measure(pass, output, loss, batch) &&
+              (pass->given.optimizer == NULL || learn(&pass->given, output, batch->labels, loss));
     scope_close(scope);
     return ok;
 }

@@ -129,7 +129,8 @@ static bool train_pass(TrainerRun *run, TrainerSession *session, PassMetrics *re
     const bool profile = session->options.profile;
     if (profile && !trainer_profile_start(&session->profile, run->model)) return false;
     bool ok = trainer_train(result, run->model, run->train, criterion_of(session), run->optimizer, &run->schedule,
-                            &run->step, session->progress, session);
+                            &run->step, session->progress, session,
+                            .label_smoothing = session->options.label_smoothing);
     if (profile) trainer_profile_stop(&session->profile);
     return ok;
 }

@@ -404,6 +404,7 @@ TEST(checkpoint_of_another_training_is_refused)
     REFUSED(momentum, 0.8, "--momentum is 0.8, the checkpoint's training had 0.9");
     REFUSED(weight_decay, 0, "--weight-decay is 0, the checkpoint's training had 0.001");
     REFUSED(dropout, 0.3, "--dropout is 0.3, the checkpoint's training had 0.25");
+    REFUSED(label_smoothing, 0.1, "--label-smoothing is 0.1, the checkpoint's training had 0");
     REFUSED(schedule, SCHEDULE_STEP, "--schedule is step, the checkpoint's training had onecycle");
     REFUSED(seed, 2, "--seed is 2, the checkpoint's training had 1");
     REFUSED(runs, 2, "--runs is 2, the checkpoint's training had 1");

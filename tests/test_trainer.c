@@ -105,8 +105,8 @@ TEST(trainer_test_measures_means_over_samples)
     setting_free(&s);
 }
 
-/* The pass is the loop that the headers show, schedule included, bit for bit. */
-TEST(trainer_train_is_the_plain_loop)
+/* The pass is the loop that the headers show, schedule included, bit for bit; label smoothing is of the steps alone. */
+static void check_plain_loop(double smoothing)
 {
     Setting a = setting_new(0.25, RATE), b = setting_new(0.25, RATE);
     const Schedule schedule = {.kind = SCHEDULE_ONE_CYCLE, .lr = RATE, .total_steps = 2 * STEPS,
@@ -114,7 +114,8 @@ TEST(trainer_train_is_the_plain_loop)
     int64_t step = 0, plain_step = 0;
     for (int epoch = 0; epoch < 2; epoch++) {
         PassMetrics trained = {0};
-        CHECK(trainer_train(&trained, a.net, a.loader, op_nll_loss, a.sgd, &schedule, &step));
+        CHECK(trainer_train(&trained, a.net, a.loader, op_nll_loss, a.sgd, &schedule, &step,
+                            .label_smoothing = smoothing));
         Batch batch;
         double loss_sum = 0;
         int64_t correct = 0;
@@ -123,6 +124,7 @@ TEST(trainer_train_is_the_plain_loop)
             Tensor *output = nn_forward(b.net, batch.images), *loss = op_nll_loss(output, batch.labels);
             loss_sum += tensor_item(loss) * (double)batch.count;
             correct += op_count_correct(output, batch.labels);
+            if (smoothing > 0) loss = op_cross_entropy(output, batch.labels, .label_smoothing = smoothing);
             CHECK(schedule_apply(&schedule, b.sgd, plain_step++) && backward(loss) && optimizer_step(b.sgd));
             scope_close(scope);
         }
@@ -134,6 +136,12 @@ TEST(trainer_train_is_the_plain_loop)
     check_same_parameters(&a, &b);
     setting_free(&a);
     setting_free(&b);
+}
+
+TEST(trainer_train_is_the_plain_loop)
+{
+    check_plain_loop(0);
+    check_plain_loop(0.1);
 }
 
 /* ---- Failing ---- */
