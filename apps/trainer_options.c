@@ -69,7 +69,7 @@ static const Option OPTIONS[] = {
     {"", "dropout", "P", VALUE_NUMBER, IN(dropout), 0, 1, "probability, if there is dropout", RESULT},
     {"", "label-smoothing", "X", VALUE_NUMBER, IN(label_smoothing), 0, 1, "share of all classes in a label", RESULT},
     {"Runs", "seed", "N", VALUE_COUNT, IN(seed), 0, MAX_SEED, NULL, RESULT},
-    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "of all random numbers; seeds in a row", TRAINING | KEPT},
+    {"", "runs", "N", VALUE_COUNT, IN(runs), 1, 1e6, "of what is random; seeds in a row", TRAINING | KEPT},
     {"", "threads", "N", VALUE_COUNT, IN(threads), 1, 1024, "no result depends on it", ANY},
     {"Files", "load", "FILE", VALUE_INPUT, IN(load), 0, 0, NULL, ANY},
     {"", "save", "FILE", VALUE_OUTPUT, IN(save), 0, 0, "weights to begin with; write at the end", TRAINING},

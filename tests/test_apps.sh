@@ -17,8 +17,8 @@ quick="--data $data --epochs 2 --batch-size 32"
 for app in "$tiny" "$cnn"; do
     run 0 "$app" --help
     check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 23 { exit 1 }' "$work/out"
-    for option in data epochs batch-size lr momentum weight-decay schedule dropout label-smoothing augment no-augment no-shuffle limit \
-                  validate seed runs threads load save export checkpoint resume report eval summary log quiet help \
+    for option in data epochs batch-size lr momentum weight-decay schedule dropout label-smoothing augment \
+                  no-augment no-shuffle limit validate seed runs threads load save export checkpoint resume report eval summary log quiet help \
                   predict profile detect-anomaly version; do
         shows "--$option"
     done
@@ -42,7 +42,8 @@ usage_error --quiet --quiet=yes
 usage_error --data --data=
 for bad in abc 1x nan inf -0.1 1e9 0x10 ' 1' 1e+-1 ''; do usage_error --lr --lr "$bad"; done
 for bad in 0 -1 1.5 ten ' 3' 0x3 99999999999999999999 ''; do usage_error --epochs "--epochs=$bad"; done
-for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 label-smoothing=1 weight-decay=-1; do
+for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 label-smoothing=1 \
+    weight-decay=-1; do
     usage_error "--${bad%=*}" "--$bad"
 done
 for bad in '' , 1, ,1 1,2,3,4,5 1,,2 ten 0x1 nan 1e 1-2; do usage_error 'one to 4 numbers' "--augment=$bad"; done
