@@ -18,8 +18,8 @@ for app in "$tiny" "$cnn"; do
     run 0 "$app" --help
     check "--help fits a screen of 80 x 24" awk 'length($0) > 80 || NR > 23 { exit 1 }' "$work/out"
     for option in data epochs batch-size lr momentum weight-decay schedule dropout label-smoothing augment \
-                  no-augment no-shuffle limit validate seed runs threads load save export checkpoint resume report eval summary log quiet help \
-                  predict profile detect-anomaly version; do
+                  no-augment no-shuffle limit validate seed runs threads load save export checkpoint resume report \
+                  eval summary log quiet help predict profile detect-anomaly version; do
         shows "--$option"
     done
     run 0 "$app" --version
