@@ -48,6 +48,12 @@ static const Row rows[] = {
     {2, 2, 3, 3, 2, 3, 3, 2, 7, 1, 1, PLAIN},
     {2, 33, 4, 31, 31, 3, 3, 1, 1, 1, 1, PLAIN},
     {2, 7, 26, 4, 14, 3, 3, 1, 0, 1, 1, PLAIN},
+    /* Maps that the cache does not hold: blocks of them are gathered, but not where they are too wide */
+    {17, 20, 29, 31, 24, 1, 1, 1, 0, 1, 1, RELU},
+    {1, 24, 41, 43, 40, 3, 3, 2, 1, 1, 1, PLAIN},
+    {3, 20, 30, 31, 20, 3, 3, 1, 1, 1, 1, PLAIN},
+    {1, 40, 31, 33, 40, 2, 3, 1, 2, 1, 2, NO_BIAS},
+    {1, 12, 3, 700, 12, 3, 1, 1, 1, 1, 1, PLAIN},
     /* Winograd's: whole and partial tiles, more than one block of tiles and of 64 channels, parts of the batch */
     {1, 32, 6, 6, 32, 3, 3, 1, 0, 1, 1, PLAIN},
     {15, 32, 5, 8, 36, 3, 3, 1, 0, 1, 1, RELU},

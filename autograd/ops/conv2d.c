@@ -99,7 +99,10 @@ static bool add_input_grad(const Node *node, const Tensor *out_grad, const ConvS
     const Real *packed = in_grad ? packed_weights(node_input(node, WEIGHT), shape, true) : NULL;
     if (!packed) return false;
     if (uses_winograd(shape)) return add_winograd_input_grad(node, out_grad, packed, in_grad);
-    weft_kernels()->conv2d_input_grad(in_grad->storage->data, out_grad->storage->data, packed, shape);
+    Real *scratch = weft_alloc(conv_scratch(weft_threads()), sizeof *scratch);
+    if (!scratch) return false;
+    weft_kernels()->conv2d_input_grad(in_grad->storage->data, out_grad->storage->data, packed, scratch, shape);
+    weft_free(scratch);
     return node_add_grad(node, INPUT, in_grad);
 }
 
@@ -287,16 +290,18 @@ static bool convolve(const WinogradOut *out, const Tensor *x, const Real *packed
                      const ConvAttributes *a)
 {
     const ConvShape *s = &a->shape;
-    if (!uses_winograd(s)) {
-        weft_kernels()->conv2d(out->values, x->storage->data, packed, out->bias, a->relu, statistics, s);
-        return true;
-    }
-    Real *scratch = weft_alloc(weft_threads() * winograd_thread_scratch(s, false), sizeof *scratch);
+    const bool winograd = uses_winograd(s);
+    Real *scratch = weft_alloc(winograd ? weft_threads() * winograd_thread_scratch(s, false)
+                                        : conv_scratch(weft_threads()), sizeof *scratch);
     if (!scratch) return false;
-    weft_kernels()->winograd(out, x->storage->data, packed, scratch, s);
+    if (winograd) {
+        weft_kernels()->winograd(out, x->storage->data, packed, scratch, s);
+        const BatchNormShape plane = {s->samples, s->out_channels, s->height.out * s->width.out};
+        if (statistics) weft_kernels()->batch_norm_statistics(statistics, out->values, &plane);
+    } else {
+        weft_kernels()->conv2d(out->values, x->storage->data, packed, out->bias, a->relu, statistics, scratch, s);
+    }
     weft_free(scratch);
-    const BatchNormShape plane = {s->samples, s->out_channels, s->height.out * s->width.out};
-    if (statistics) weft_kernels()->batch_norm_statistics(statistics, out->values, &plane);
     return true;
 }
 

@@ -21,24 +21,40 @@ static const int64_t ITEMS_PER_THREAD = 4;
 /* Vector multiply-adds that are worth starting a thread for. */
 static const int64_t THREAD_WORK = 1 << 14;
 
+/* The outputs along one dimension: all of them or, for the gradient of an input that strides skip, every stride-th from
+ * `phase` on. */
+typedef Axis AxisOf(const ConvAxis *axis, const ConvShape *shape, int64_t phase);
+
 typedef struct Correlation {
-    Axis y, x;
-    int64_t groups, sections;
+    const ConvShape *shape;
+    AxisOf *axis_of;
+    int64_t phases_y, phases_x;
     int64_t in_channels, out_channels;  /* of one section */
     int64_t tiles, blocks;              /* of CONV_PACK output channels in a section, of rows in a map */
     const Real *in, *weights, *bias;
-    Real *out;
-    bool relu;
+    Real *out, *scratch;
+    bool relu, gathers;          /* whether a block's input is copied together first */
     GroupStatistics *statistics; /* NULL unless wanted and blocks are whole maps */
-    int64_t samples;
 } Correlation;
 
-/* The channels of one map that an item of work computes. */
+/* The rows of a map that a block reads, from `row` on; channels are `plane` values apart. */
+typedef struct Input {
+    const Real *values;
+    int64_t row, plane;
+} Input;
+
+/* The channels of one map that a tile computes. */
 typedef struct Slice {
-    const Real *in, *weights, *bias;
+    Input in;
+    const Real *weights, *bias;
     Real *out;
     int64_t channels;
 } Slice;
+
+/* The outputs of one phase. */
+typedef struct Phase {
+    Axis y, x;
+} Phase;
 
 /* What the tiles of one rectangle of outputs share: taps, and distances in values. */
 typedef struct Patch {
@@ -65,11 +81,15 @@ VINLINE void add_tap(const int channels, const int outputs, V sum[CONV_PACK][MOS
     }
 }
 
-/* A tile of outputs. With `three` it is for rows of 3 neighbouring taps, unrolled, and neighbouring outputs. */
-VINLINE void tile(const int channels, const int outputs, const bool three, const Patch *patch, const Real *in,
+/* How taps lie: in one row, in rows of 3 neighbours for outputs that are neighbours, or otherwise. */
+enum { ONE_ROW, THREES, ROWS, ARRANGEMENTS };
+
+/* A tile of outputs. Those for one arrangement of taps have registers enough for their innermost loop. */
+VINLINE void tile(const int channels, const int outputs, const int arrangement, const Patch *patch, const Real *in,
                   const Real *weights, const Real *bias, Real *out)
 {
     const Patch p = *patch;
+    const bool three = arrangement == THREES;
     const int64_t in_tap = three ? WEFT_LANES : p.in_tap, in_next = three ? WEFT_LANES : p.in_next;
     const int64_t weight_tap = three ? CONV_PACK : p.weight_tap, taps = three ? 3 : p.taps_x;
     /* From the end of one row and plane to the start of the next: fewer pointers to keep in registers. */
@@ -82,8 +102,9 @@ VINLINE void tile(const int channels, const int outputs, const bool three, const
             VUNROLL for (int i = 0; i < outputs; i++)
                 sum[c][i] = vset(bias != NULL ? bias[c] : 0);
         const Real *x = in, *w = weights;
-        for (int64_t channel = p.channels; channel > 0; channel--, x += in_plane, w += weight_plane)
-            for (int64_t ty = p.taps_y; ty > 0; ty--, x += in_row, w += weight_row) {
+        const int64_t planes = arrangement == ONE_ROW ? 1 : p.channels, rows = arrangement == ONE_ROW ? 1 : p.taps_y;
+        for (int64_t channel = planes; channel > 0; channel--, x += in_plane, w += weight_plane)
+            for (int64_t ty = rows; ty > 0; ty--, x += in_row, w += weight_row) {
                 if (three)
                     VUNROLL for (int tx = 0; tx < 3; tx++, x += WEFT_LANES, w += CONV_PACK)
                         add_tap(channels, outputs, sum, x, WEFT_LANES, w);
@@ -105,31 +126,31 @@ VINLINE void tile(const int channels, const int outputs, const bool three, const
 /* Tiles of c channels: F(c, n) for each number n of outputs that leaves registers for the values and a weight. */
 #if VBYTES == 64 || defined(__aarch64__)
 #define TILES_8(F) F(8, 1) F(8, 2) F(8, 3)
+#define TILES_3(F) F(3, 1) F(3, 2) F(3, 3) F(3, 4) F(3, 5) F(3, 6) F(3, 7)
 #define TILES_4(F) F(4, 1) F(4, 2) F(4, 3) F(4, 4) F(4, 5) F(4, 6)
 #define TILES_2(F) F(2, 1) F(2, 2) F(2, 3) F(2, 4) F(2, 5) F(2, 6) F(2, 7) F(2, 8)
-static const int64_t most_outputs[CONV_PACK + 1] = {[1] = 8, [2] = 8, [4] = 6, [8] = 3};
+static const int64_t most_outputs[CONV_PACK + 1] = {[1] = 8, [2] = 8, [3] = 7, [4] = 6, [8] = 3};
 #else
 #define TILES_8(F)
+#define TILES_3(F) F(3, 1) F(3, 2) F(3, 3) F(3, 4)
 #define TILES_4(F) F(4, 1) F(4, 2) F(4, 3)
 #define TILES_2(F) F(2, 1) F(2, 2) F(2, 3) F(2, 4) F(2, 5) F(2, 6)
-static const int64_t most_outputs[CONV_PACK + 1] = {[1] = 8, [2] = 6, [4] = 3};
+static const int64_t most_outputs[CONV_PACK + 1] = {[1] = 8, [2] = 6, [3] = 4, [4] = 3};
 #endif
 #define TILES_1(F) F(1, 1) F(1, 2) F(1, 3) F(1, 4) F(1, 5) F(1, 6) F(1, 7) F(1, 8)
-#define TILES(F) TILES_1(F) TILES_2(F) TILES_4(F) TILES_8(F)
+#define TILES(F) TILES_1(F) TILES_2(F) TILES_3(F) TILES_4(F) TILES_8(F)
 
 typedef void Tile(const Patch *patch, const Real *in, const Real *weights, const Real *bias, Real *out);
-#define TILE_FUNCTION(c, n)                                                                                            \
-    static void tile_##c##_##n(const Patch *patch, const Real *in, const Real *weights, const Real *bias, Real *out)   \
+#define TILE_FUNCTION(name, c, n, arrangement)                                                                         \
+    static void name##c##_##n(const Patch *patch, const Real *in, const Real *weights, const Real *bias, Real *out)    \
     {                                                                                                                  \
-        tile(c, n, false, patch, in, weights, bias, out);                                                              \
-    }                                                                                                                  \
-    static void tile3_##c##_##n(const Patch *patch, const Real *in, const Real *weights, const Real *bias, Real *out)  \
-    {                                                                                                                  \
-        tile(c, n, true, patch, in, weights, bias, out);                                                               \
+        tile(c, n, arrangement, patch, in, weights, bias, out);                                                        \
     }
-TILES(TILE_FUNCTION)
-#define TILE_ENTRY(c, n) [c][n] = {tile_##c##_##n, tile3_##c##_##n},
-static Tile *const tile_table[CONV_PACK + 1][MOST_OUTPUTS + 1][2] = {TILES(TILE_ENTRY)};
+#define TILE_FUNCTIONS(c, n)                                                                                           \
+    TILE_FUNCTION(row_, c, n, ONE_ROW) TILE_FUNCTION(threes_, c, n, THREES) TILE_FUNCTION(rows_, c, n, ROWS)
+TILES(TILE_FUNCTIONS)
+#define TILE_ENTRY(c, n) [c][n] = {row_##c##_##n, threes_##c##_##n, rows_##c##_##n},
+static Tile *const tile_table[CONV_PACK + 1][MOST_OUTPUTS + 1][ARRANGEMENTS] = {TILES(TILE_ENTRY)};
 
 static int64_t weight_position(const Axis *axis, Span span)
 {
@@ -142,11 +163,12 @@ static int64_t output_position(const Axis *axis, Span span)
 }
 
 /* Computes a rectangle of outputs that use the same taps, in tiles along x, or along y if it is too narrow. */
-static void correlate_patch(const Correlation *c, Slice slice, Span y, Span x)
+static void correlate_patch(const Correlation *c, const Phase *phase, Slice slice, Span y, Span x)
 {
-    const int64_t in_row = c->x.in * WEFT_LANES, out_row = c->x.out_size * WEFT_LANES;
-    const int64_t steps[2] = {c->x.in_step * WEFT_LANES, c->y.in_step * in_row};
-    const int64_t out_steps[2] = {c->x.out_step * WEFT_LANES, c->y.out_step * out_row};
+    const Axis *const ay = &phase->y, *const ax = &phase->x;
+    const int64_t in_row = ax->in * WEFT_LANES, out_row = ax->out_size * WEFT_LANES;
+    const int64_t steps[2] = {ax->in_step * WEFT_LANES, ay->in_step * in_row};
+    const int64_t out_steps[2] = {ax->out_step * WEFT_LANES, ay->out_step * out_row};
     const int64_t counts[2] = {x.end - x.begin, y.end - y.begin};
     const int64_t most = most_outputs[slice.channels];
     const int along = counts[0] < most && counts[0] < counts[1], across = 1 - along;
@@ -154,14 +176,14 @@ static void correlate_patch(const Correlation *c, Slice slice, Span y, Span x)
         .channels = c->in_channels,
         .taps_y = y.tap_end - y.tap_begin,
         .taps_x = x.tap_end - x.tap_begin,
-        .in_plane = c->y.in * in_row,
-        .in_row = c->y.tap_step * in_row,
-        .in_tap = c->x.tap_step * WEFT_LANES,
+        .in_plane = slice.in.plane,
+        .in_row = ay->tap_step * in_row,
+        .in_tap = ax->tap_step * WEFT_LANES,
         .in_next = steps[along],
-        .weight_plane = c->y.weights * c->x.weights * CONV_PACK,
-        .weight_row = c->y.weight_step * c->x.weights * CONV_PACK,
-        .weight_tap = c->x.weight_step * CONV_PACK,
-        .out_plane = c->y.out_size * out_row,
+        .weight_plane = ay->weights * ax->weights * CONV_PACK,
+        .weight_row = ay->weight_step * ax->weights * CONV_PACK,
+        .weight_tap = ax->weight_step * CONV_PACK,
+        .out_plane = ay->out_size * out_row,
         .out_next = out_steps[along],
         .relu = c->relu,
     };
@@ -172,106 +194,211 @@ static void correlate_patch(const Correlation *c, Slice slice, Span y, Span x)
         patch.weight_tap = patch.weight_plane;
         patch.channels = 1;
     }
+    if (patch.taps_y > 0 && patch.taps_x > 0) {
+        slice.in.values += (input_position(ay, y) - slice.in.row) * in_row + input_position(ax, x) * WEFT_LANES;
+        slice.weights += (weight_position(ay, y) * ax->weights + weight_position(ax, x)) * CONV_PACK;
+    } else {
+        patch.channels = 0; /* no tap is inside of the input, or strides skip it: the bias remains */
+    }
     const bool three = patch.taps_x == 3 && patch.in_tap == WEFT_LANES && patch.in_next == WEFT_LANES &&
                        patch.weight_tap == CONV_PACK;
-    const Real *weights = slice.weights;
-    if (patch.taps_y > 0 && patch.taps_x > 0) {
-        slice.in += input_position(&c->y, y) * in_row + input_position(&c->x, x) * WEFT_LANES;
-        weights += (weight_position(&c->y, y) * c->x.weights + weight_position(&c->x, x)) * CONV_PACK;
-    }
-    slice.out += output_position(&c->y, y) * out_row + output_position(&c->x, x) * WEFT_LANES;
+    const int arrangement = patch.channels == 1 && patch.taps_y == 1 ? ONE_ROW : three ? THREES : ROWS;
+    slice.out += output_position(ay, y) * out_row + output_position(ax, x) * WEFT_LANES;
 
     /* Tiles of a line differ by at most one output: a tail of width 1 would run at a third of the speed. */
     const int64_t tiles = conv_divide_up(counts[along], most);
     const int64_t width = counts[along] / tiles, wider = counts[along] % tiles;
     for (int64_t line = 0; line < counts[across]; line++) {
-        const Real *in = slice.in + line * steps[across];
+        const Real *in = slice.in.values + line * steps[across];
         Real *out = slice.out + line * out_steps[across];
         for (int64_t i = 0; i < tiles; i++) {
             const int64_t outputs = width + (i < wider);
-            tile_table[slice.channels][outputs][three](&patch, in, weights, slice.bias, out);
+            tile_table[slice.channels][outputs][arrangement](&patch, in, slice.weights, slice.bias, out);
             in += outputs * steps[along];
             out += outputs * out_steps[along];
         }
     }
 }
 
+/* The rows of outputs that a block has. */
+static Span block_rows(const Correlation *c, const Axis *y, int64_t block)
+{
+    return (Span){.begin = block * y->out / c->blocks, .end = (block + 1) * y->out / c->blocks};
+}
+
+/* Copies runs of so many groups of lanes, `from_next` and `to_next` values apart. They are too short for the hardware
+ * to foresee the next ones, so those are asked for meanwhile. */
+static void gather(Real *to, int64_t to_next, const Real *from, int64_t from_next, int64_t runs, int64_t run)
+{
+    enum { AHEAD = 2 };
+    for (int64_t i = 0; i < runs; i++, to += to_next, from += from_next) {
+        const Real *const ahead = i + AHEAD < runs ? from + AHEAD * from_next : from;
+        for (int64_t j = 0; j < run * WEFT_LANES; j += VWIDTH) {
+            __builtin_prefetch(ahead + j, 0, 2);
+            vstore(to + j, vload(from + j));
+        }
+    }
+}
+
+/* What a block reads: the map, or a copy of the rows that it takes. Channels that lie a power of two apart push each
+ * other out of the cache: in the copy there is an odd number of lines from one to the next. */
+static Input block_input(const Correlation *c, int64_t map, int64_t block, Real *scratch)
+{
+    const Axis x = c->axis_of(&c->shape->width, c->shape, 0);
+    const int64_t in_row = x.in * WEFT_LANES, height = c->axis_of(&c->shape->height, c->shape, 0).in;
+    const Input all = {c->in + map * c->in_channels * height * in_row, 0, height * in_row};
+    if (!c->gathers) return all;
+    int64_t begin = height, end = 0; /* of the rows that any phase takes */
+    for (int64_t phase = 0; phase < c->phases_y; phase++) {
+        const Axis y = c->axis_of(&c->shape->height, c->shape, phase);
+        const Span rows = block_rows(c, &y, block);
+        const int64_t first = y.first + rows.begin * y.in_step;
+        const int64_t limit = y.first + (rows.end - 1) * y.in_step + (y.taps - 1) * y.tap_step + 1;
+        begin = conv_smaller(begin, first < 0 ? 0 : first);
+        end = conv_smaller(height, limit > end ? limit : end);
+    }
+    const int64_t plane = ((end - begin) * x.in | 1) * WEFT_LANES;
+    if (begin >= end || c->in_channels * plane > CONV_GATHERED) return all;
+    gather(scratch, plane, all.values + begin * in_row, all.plane, c->in_channels, (end - begin) * x.in);
+    return (Input){scratch, begin, plane};
+}
+
 /* Statistics of maps that are finished and still in the cache. */
 static void add_statistics(const Correlation *c, int64_t map, int64_t channel, int64_t end)
 {
-    const int64_t area = c->y.out * c->x.out, valid = valid_in_group(c->samples, map / c->sections);
+    const int64_t area = c->shape->height.out * c->shape->width.out;
+    const int64_t valid = valid_in_group(c->shape->samples, map / c->shape->sections);
     for (; channel < end; channel++) {
         const int64_t plane = map * c->out_channels + channel;
         c->statistics[plane] = plane_statistics(c->out + plane * area * WEFT_LANES, area, (int)valid);
     }
 }
 
-/* An item is CONV_PACK output channels of a block of rows of one group's map. */
-static void correlate_item(const Correlation *c, int64_t item)
+static void correlate_slice(const Correlation *c, Slice slice, int64_t block)
 {
-    const int64_t tile_index = item % c->tiles, block = item / c->tiles % c->blocks;
-    const int64_t map = item / c->tiles / c->blocks, section = map % c->sections;
-    const int64_t row_begin = block * c->y.out / c->blocks, row_end = (block + 1) * c->y.out / c->blocks;
-    const int64_t out_plane = c->y.out_size * c->x.out_size * WEFT_LANES;
-    const int64_t tile_weights = c->in_channels * c->y.weights * c->x.weights * CONV_PACK;
+    for (int64_t phase_y = 0; phase_y < c->phases_y; phase_y++)
+        for (int64_t phase_x = 0; phase_x < c->phases_x; phase_x++) {
+            const Phase phase = {c->axis_of(&c->shape->height, c->shape, phase_y),
+                                 c->axis_of(&c->shape->width, c->shape, phase_x)};
+            const Span rows = block_rows(c, &phase.y, block);
+            for (Span y = {.end = rows.begin}; y.end < rows.end;) {
+                y = span_from(&phase.y, y.end, rows.end);
+                for (Span x = {.end = 0}; x.end < phase.x.out;) {
+                    x = span_from(&phase.x, x.end, phase.x.out);
+                    correlate_patch(c, &phase, slice, y, x);
+                }
+            }
+        }
+}
+
+/* CONV_PACK output channels of a block of rows of one group's map. */
+static void correlate_tile(const Correlation *c, int64_t map, int64_t block, int64_t tile_index, Input in)
+{
+    const int64_t section = map % c->shape->sections;
+    const Axis y = c->axis_of(&c->shape->height, c->shape, 0), x = c->axis_of(&c->shape->width, c->shape, 0);
+    const int64_t out_plane = y.out_size * x.out_size * WEFT_LANES;
+    const int64_t tile_weights = c->in_channels * y.weights * x.weights * CONV_PACK;
     const int64_t channel_end = conv_smaller((tile_index + 1) * CONV_PACK, c->out_channels);
-    Slice slice = {.in = c->in + map * c->in_channels * c->y.in * c->x.in * WEFT_LANES};
+    Slice slice = {.in = in};
     for (int64_t channel = tile_index * CONV_PACK; channel < channel_end; channel += slice.channels) {
-        slice.channels = CONV_PACK;
-        while (slice.channels > channel_end - channel || most_outputs[slice.channels] == 0)
-            slice.channels /= 2;
+        slice.channels = channel_end - channel;
+        while (most_outputs[slice.channels] == 0)
+            slice.channels--;
         slice.weights = c->weights + (section * c->tiles + tile_index) * tile_weights + channel % CONV_PACK;
         slice.bias = c->bias != NULL ? c->bias + section * c->out_channels + channel : NULL;
         slice.out = c->out + (map * c->out_channels + channel) * out_plane;
-        for (Span y = {.end = row_begin}; y.end < row_end;) {
-            y = span_from(&c->y, y.end, row_end);
-            for (Span x = {.end = 0}; x.end < c->x.out;) {
-                x = span_from(&c->x, x.end, c->x.out);
-                correlate_patch(c, slice, y, x);
-            }
-        }
+        correlate_slice(c, slice, block);
     }
     if (c->statistics)
         add_statistics(c, map, tile_index * CONV_PACK, channel_end);
 }
 
+/* An item is a tile of a block; neighbours are of the same block. */
 static void correlate_items(int64_t begin, int64_t end, int thread, void *context)
 {
-    (void)thread;
-    for (int64_t item = begin; item < end; item++)
-        correlate_item(context, item);
+    const Correlation *c = context;
+    Input in;
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t block = item / c->tiles % c->blocks, map = item / c->tiles / c->blocks;
+        if (item == begin || item % c->tiles == 0)
+            in = block_input(c, map, block, c->scratch + thread * CONV_GATHERED);
+        correlate_tile(c, map, block, item % c->tiles, in);
+    }
+}
+
+/* How many more rows than it has itself a block reads, with steps of 1. */
+static int64_t rows_beyond(const Correlation *c)
+{
+    int64_t most = 0;
+    for (int64_t phase = 0; phase < c->phases_y; phase++) {
+        const Axis y = c->axis_of(&c->shape->height, c->shape, phase);
+        const int64_t beyond = (y.taps - 1) * y.tap_step;
+        most = beyond > most ? beyond : most;
+    }
+    return most;
+}
+
+/* Cuts maps into blocks of rows. Those that the L2 cache does not hold are gathered, unless so many rows are needed for
+ * one of outputs that there is no room, or strides skip most of them. */
+static void cut_blocks(Correlation *c)
+{
+    const ConvShape *s = c->shape;
+    const Axis y = c->axis_of(&s->height, s, 0), x = c->axis_of(&s->width, s, 0);
+    const int64_t step = conv_smaller(y.in_step, y.in);
+    const int64_t row_bytes = c->in_channels * x.in * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t room = (CONV_GATHERED / WEFT_LANES / c->in_channels - 1) / x.in - rows_beyond(c);
+    c->gathers = c->tiles > 1 && row_bytes * y.in > BLOCK_BYTES && room >= step && y.taps * x.taps >= step;
+    const int64_t rows = c->gathers ? room / step : conv_divide_up(BLOCK_BYTES, row_bytes * step);
+    const int64_t fit = conv_divide_up(y.out, rows);
+    const int64_t few = conv_divide_up(ITEMS_PER_THREAD * weft_threads(), s->groups * s->sections * c->tiles);
+    c->blocks = fit > few ? fit : conv_smaller(few, y.out);
 }
 
 /* Groups are outermost, so that a thread keeps its samples from layer to layer; channels are innermost, so that a
  * block of the input is read from the L2 cache by all but the first. */
 static void correlate(Correlation *c)
 {
+    const ConvShape *s = c->shape;
     c->tiles = conv_divide_up(c->out_channels, CONV_PACK);
-    const int64_t row_bytes = c->in_channels * c->x.in * conv_smaller(c->y.in_step, c->y.in) * WEFT_LANES *
-                              (int64_t)sizeof(Real);
-    const int64_t few = conv_divide_up(ITEMS_PER_THREAD * weft_threads(), c->groups * c->sections * c->tiles);
-    const int64_t fit = conv_divide_up(c->y.out, conv_divide_up(BLOCK_BYTES, row_bytes));
-    c->blocks = fit > few ? fit : conv_smaller(few, c->y.out);
+    cut_blocks(c);
     GroupStatistics *const statistics = c->statistics;
     if (c->blocks > 1) c->statistics = NULL;
-    const int64_t outputs = c->y.out / c->blocks * c->x.out;
-    const int64_t work = CONV_PACK * c->in_channels * c->y.taps * c->x.taps * outputs * VPARTS;
-    parallel_for(c->groups * c->sections * c->blocks * c->tiles, THREAD_WORK / (work + 1) + 1, correlate_items, c);
+    const int64_t items = s->groups * s->sections * c->blocks * c->tiles;
+    const int64_t work = s->out_channels * (s->in_channels / s->sections) * s->height.kernel * s->width.kernel *
+                         s->height.out * s->width.out * s->groups / items * VPARTS;
+    parallel_for(items, THREAD_WORK / (work + 1) + 1, correlate_items, c);
     if (statistics && !c->statistics) {
-        const BatchNormShape maps = {c->samples, c->sections * c->out_channels, c->y.out * c->x.out};
+        const BatchNormShape maps = {s->samples, s->out_channels, s->height.out * s->width.out};
         KERNEL(batch_norm_statistics)(statistics, c->out, &maps);
     }
 }
 
-void KERNEL(conv2d)(Real *out, const Real *in, const Real *packed, const Real *bias, bool relu,
-                    GroupStatistics *statistics, const ConvShape *shape)
+static Axis forward_phase(const ConvAxis *axis, const ConvShape *shape, int64_t phase)
 {
+    (void)phase;
+    return forward_axis(axis, shape);
+}
+
+/* A convolution of single pixels sees no neighbours: its map may as well be a column, which is cut anywhere. */
+static ConvShape as_column(const ConvShape *shape)
+{
+    ConvShape s = *shape;
+    if (s.height.kernel == 1 && s.width.kernel == 1 && s.stride == 1 && s.padding == 0) {
+        s.height.in = s.height.out = s.height.in * s.width.in;
+        s.width.in = s.width.out = 1;
+    }
+    return s;
+}
+
+void KERNEL(conv2d)(Real *out, const Real *in, const Real *packed, const Real *bias, bool relu,
+                    GroupStatistics *statistics, Real *scratch, const ConvShape *shape)
+{
+    const ConvShape column = as_column(shape);
     Correlation c = {
-        .y = forward_axis(&shape->height, shape), .x = forward_axis(&shape->width, shape),
-        .groups = shape->groups, .sections = shape->sections,
+        .shape = &column, .axis_of = forward_phase, .phases_y = 1, .phases_x = 1,
         .in_channels = shape->in_channels / shape->sections, .out_channels = shape->out_channels / shape->sections,
-        .in = in, .weights = packed, .bias = bias, .out = out, .relu = relu,
-        .statistics = statistics, .samples = shape->samples,
+        .in = in, .weights = packed, .bias = bias, .out = out, .relu = relu, .statistics = statistics,
+        .scratch = scratch,
     };
     correlate(&c);
 }
@@ -299,22 +426,18 @@ static Axis input_grad_axis(const ConvAxis *axis, const ConvShape *shape, int64_
                   .weights = axis->kernel, .weight_step = weight_step, .weight_first = weight};
 }
 
-void KERNEL(conv2d_input_grad)(Real *in_grad, const Real *out_grad, const Real *packed, const ConvShape *shape)
+void KERNEL(conv2d_input_grad)(Real *in_grad, const Real *out_grad, const Real *packed, Real *scratch,
+                               const ConvShape *shape)
 {
-    const int64_t phases_y = conv_smaller(shape->stride, shape->height.in);
-    const int64_t phases_x = conv_smaller(shape->stride, shape->width.in);
-    for (int64_t phase_y = 0; phase_y < phases_y; phase_y++)
-        for (int64_t phase_x = 0; phase_x < phases_x; phase_x++) {
-            Correlation c = {
-                .y = input_grad_axis(&shape->height, shape, phase_y),
-                .x = input_grad_axis(&shape->width, shape, phase_x),
-                .groups = shape->groups, .sections = shape->sections,
-                .in_channels = shape->out_channels / shape->sections,
-                .out_channels = shape->in_channels / shape->sections,
-                .in = out_grad, .weights = packed, .out = in_grad,
-            };
-            correlate(&c);
-        }
+    const ConvShape column = as_column(shape);
+    Correlation c = {
+        .shape = &column, .axis_of = input_grad_axis,
+        .phases_y = conv_smaller(column.stride, column.height.in),
+        .phases_x = conv_smaller(column.stride, column.width.in),
+        .in_channels = shape->out_channels / shape->sections, .out_channels = shape->in_channels / shape->sections,
+        .in = out_grad, .weights = packed, .out = in_grad, .scratch = scratch,
+    };
+    correlate(&c);
 }
 
 typedef struct Packing {

@@ -30,15 +30,19 @@ enum { CONV_PACK = 8 };
 /* How many sums, of 16 lanes each, a thread keeps while it walks the maps of a chunk. */
 enum { CONV_KEPT = 4096 };
 
+/* How many values of the input, at most, a thread copies close together for the outputs of a block. */
+enum { CONV_GATHERED = 1 << 17 };
+
 #define CONV_KERNELS(K)                                                                                                \
     K(conv2d_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                       \
     /* out = bias + correlation of in with the weights, then relu if asked; bias may be NULL. In each output the       \
      * sum starts at the bias and adds input channel, ky and kx in order. Unless `statistics` is NULL, also what       \
-     * batch_norm_statistics makes of out. */                                                                          \
+     * batch_norm_statistics makes of out. `scratch` is of conv_scratch values. */                                     \
     K(conv2d, (Real * out, const Real *in, const Real *packed, const Real *bias, bool relu,                            \
-               GroupStatistics *statistics, const ConvShape *shape))                                                   \
+               GroupStatistics *statistics, Real *scratch, const ConvShape *shape))                                    \
     /* in_grad from out_grad; the weights are packed transposed */                                                     \
-    K(conv2d_input_grad, (Real * in_grad, const Real *out_grad, const Real *packed, const ConvShape *shape))           \
+    K(conv2d_input_grad,                                                                                               \
+      (Real * in_grad, const Real *out_grad, const Real *packed, Real *scratch, const ConvShape *shape))               \
     /* weight_grad from the input and out_grad; `scratch` is of conv_weight_scratch values */                          \
     K(conv2d_weight_grad,                                                                                              \
       (Real * weight_grad, const Real *in, const Real *out_grad, Real *scratch, const ConvShape *shape))
@@ -81,6 +85,11 @@ static inline int64_t conv_chunk_sums(const ConvShape *shape)
     const int64_t count = shape->out_channels * (shape->in_channels / shape->sections) * shape->height.kernel *
                           shape->width.kernel;
     return conv_divide_up(count, WEFT_LANES) * WEFT_LANES;
+}
+
+static inline int64_t conv_scratch(int64_t threads)
+{
+    return threads * CONV_GATHERED;
 }
 
 static inline int64_t conv_weight_scratch(const ConvShape *shape, int64_t threads)
