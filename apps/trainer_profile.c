@@ -7,8 +7,7 @@
 #include "nn/observe.h"
 #include "tensor/memory.h"
 
-/* The columns of a line: of the name at least; of all the others; of a name that is cut, those before
- * the cut. */
+/* The columns of a line: of the name at least; of all the others; of a name that is cut, those before the cut. */
 enum { MIN_NAME = 22, NUMBERS = 57, HEAD = 4, RATE_TEXT = 32 };
 
 /* ---- Rows ---- */
@@ -129,8 +128,8 @@ static char *rate_text(double flops, double seconds, char text[RATE_TEXT])
     return text;
 }
 
-/* Prints the name in `width` columns and one more; of a longer one the end, which tells layers apart, and
- * the first letters. */
+/* Prints the name in `width` columns and one more; of a longer one the end, which tells layers apart, and the first
+ * letters. */
 static void print_name(FILE *file, const char *name, int width)
 {
     static const char gap[] = "...";

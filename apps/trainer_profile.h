@@ -18,7 +18,7 @@ typedef struct ProfileRow {
 /* Zero-initialised it is empty. */
 typedef struct Profile {
     OpObserver base;
-    OpObserver *before;                   /* who watched until the pass began */
+    OpObserver *before;      /* who watched until the pass began */
     NamedTensors parameters; /* of the module that runs */
     ProfileRow *rows;
     int64_t count, capacity;
@@ -30,9 +30,10 @@ typedef struct Profile {
  * what passed since the event before. Several passes add up. False with an error when memory is short. */
 bool trainer_profile_start(Profile *profile, const Module *module) WEFT_CHECKED;
 void trainer_profile_stop(Profile *profile);
-/* The rows, those that took most first, and their sum. A name that makes a line longer than `columns`
- * loses its middle. */
+/* The rows, those that took most first, and their sum. A name that makes a line longer than `columns` loses its
+ * middle. */
 void trainer_profile_print(Profile *profile, FILE *file, int columns);
+/* Frees the rows; the profile is empty and usable again. */
 void trainer_profile_free(Profile *profile);
 
 #endif

@@ -21,6 +21,7 @@ typedef struct TrainerDisplay {
     bool headed;   /* the names of the columns are out */
 } TrainerDisplay;
 
+/* Looks at standard output and the environment. */
 void trainer_display_start(TrainerDisplay *display);
 /* The width of the terminal at this moment: what the terminal says, else the environment's COLUMNS, else 80. */
 int trainer_display_columns(void);

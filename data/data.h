@@ -95,6 +95,7 @@ enum { DATA_MAX_BYTE = 255 };
 /* loader_new(dataset, 128, .shuffle = true). NULL with an error if an option is out of range. Needs no scope. */
 #define loader_new(...) loader_with((LoaderOptions){__VA_ARGS__, .end = 0})
 Loader *loader_with(LoaderOptions options);
+/* Frees it and its hold on data set and batch: what was retained of a batch stays. NULL is fine. */
 void loader_free(Loader *loader);
 
 /* The loader owns the tensors until the next call; whoever wants one longer retains it, and then the next batch is a
@@ -109,11 +110,11 @@ typedef struct Batch {
 /* The next batch; false at the end of the epoch, or on failure: weft_error() tells which. The call after the end
  * starts the next epoch, in a new order if shuffled. An epoch covers every image once. */
 bool loader_next(Loader *loader, Batch *batch);
-/* Goes to the start of an epoch (0 is the first). The same seed and epoch give the same batches, for any number of
- * threads; the augmentation of an image does not depend on the batch size either. */
+/* Goes to the start of an epoch (0 is the first); NULL is left alone. The same seed and epoch give the same batches,
+ * for any number of threads; the augmentation of an image does not depend on the batch size either. */
 void loader_set_epoch(Loader *loader, int64_t epoch);
-int64_t loader_count(const Loader *loader);   /* images in an epoch */
-int64_t loader_batches(const Loader *loader); /* batches in an epoch */
+int64_t loader_count(const Loader *loader);   /* images in an epoch; 0 for NULL */
+int64_t loader_batches(const Loader *loader); /* batches in an epoch; 0 for NULL */
 
 WEFT_PUBLIC_END
 #endif

@@ -11,7 +11,7 @@ typedef struct Modes {
     int64_t count, capacity;
 } Modes;
 
-/* False with an error, the list empty, when memory is short. */
+/* Of a module that is not NULL. False with an error, the list empty, when memory is short. */
 bool nn_modes_save(Modes *modes, const Module *module) WEFT_CHECKED;
 /* Puts the modes of the same tree back and empties the list. */
 void nn_modes_restore(Modes *modes, Module *module);
