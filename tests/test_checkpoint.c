@@ -229,6 +229,7 @@ TEST(checkpoint_every_flipped_bit_is_found)
 {
     TestBytes whole = small_checkpoint();
     CHECK(whole.count > 2000 && whole.count < TEST_BYTES && resumes(&small_app, NULL));
+    test_note("all of %zu bits", 8 * whole.count);
     TrainerSession session = session_new(&small_app, test_path("c"), true);
     int file = open(test_path("c"), O_WRONLY);
     for (size_t bit = 0; bit < 8 * whole.count; bit++) {

@@ -442,6 +442,7 @@ TEST(state_damage_is_found)
     TestBytes whole = test_read(test_path("whole"));
     size_t header = whole.at[0] + 256u * whole.at[1], values = LENGTH_BYTES + header;
     CHECK_EQUAL(whole.count, values + 6 * sizeof(Real));
+    test_note("all of %zu bits", 8 * whole.count);
     for (size_t length = 0; length < whole.count; length++) {
         CHECK(test_write(test_path("damaged"), whole.at, length));
         CHECK(!nn_load(to, test_path("damaged")));
