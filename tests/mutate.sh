@@ -104,17 +104,24 @@ run()
     cd "$work" && rm -rf "mutant.$i"
 }
 
-# The tests are right without any mutation: what they notice is the mutation.
+# The tests are right without any mutation: what they notice is the mutation. And each hint names some.
+# shellcheck disable=SC2086
 baseline()
 {
-    local i
+    local i hint
     declare -A seen
     cd "$work/tree" || exit 1
+    MAKEFLAGS=-j$jobs build unit && unit build/tests/unit || { cat "$log"; fail "without a mutation, this fails: unit"; }
     for i in "$@"; do
-        [ -n "${seen[${hints[i]}]}" ] && continue
-        seen[${hints[i]}]=1
-        MAKEFLAGS=-j$jobs builds "${hints[i]}" && try "${hints[i]}" ||
-            { cat "$log"; fail "without a mutation, this fails: ${hints[i]}"; }
+        hint=${hints[i]}
+        [ -z "${seen[$hint]}" ] || continue
+        seen[$hint]=1
+        case $hint in
+        tests/* | double:*)
+            MAKEFLAGS=-j$jobs builds "$hint" && try "$hint" ||
+                { cat "$log"; fail "without a mutation, this fails: $hint"; } ;;
+        *) [ -n "$(build/tests/unit --list $hint)" ] || fail "no test is called $hint" ;;
+        esac
     done
     cd "$OLDPWD" || exit 1
 }
