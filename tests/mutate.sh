@@ -111,7 +111,8 @@ baseline()
     local i hint
     declare -A seen
     cd "$work/tree" || exit 1
-    MAKEFLAGS=-j$jobs build unit && unit build/tests/unit || { cat "$log"; fail "without a mutation, this fails: unit"; }
+    MAKEFLAGS=-j$jobs build unit && unit build/tests/unit ||
+        { cat "$log"; fail "without a mutation, unit tests fail"; }
     for i in "$@"; do
         hint=${hints[i]}
         [ -z "${seen[$hint]}" ] || continue

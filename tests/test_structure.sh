@@ -119,4 +119,5 @@ tidy_top()
     ! ls | grep -vxE 'Makefile|README.md|LICENSE|CONTRIBUTING.md|build|tensor|autograd|nn|optim|data|apps|tests'
 }
 check "the top level holds what it should" tidy_top
+check "the mutations of tests/mutate.sh fit the source" tests/mutate.sh --check
 finish
