@@ -24,23 +24,23 @@ typedef struct ConvAttributes {
 
 /* ---- Which algorithm ---- */
 
-/* Winograd's for 3x3 kernels with enough channels that its quarter of the products outweighs its transforms, where
- * half of its 4x4 tiles' outputs or more are wanted; direct sums otherwise. Decided by the shape alone, so that results
- * do not depend on the machine. */
+/* Winograd's for 3x3 kernels with enough channels that it is its products that count, where they are at most half of the
+ * direct sum's; direct sums otherwise. Decided by the shape alone, so that results do not depend on the machine. */
 static bool uses_winograd(const ConvShape *s)
 {
     enum { FEWEST_CHANNELS = 32 };
-    const int64_t tile_outputs = winograd_tiles(s) * WINOGRAD_TILE * WINOGRAD_TILE;
+    const int64_t products = winograd_products(s, winograd_tile(s));
     return s->height.kernel == 3 && s->width.kernel == 3 && s->stride == 1 && s->dilation == 1 && s->sections == 1 &&
            s->in_channels % WINOGRAD_MULTIPLE == 0 && s->out_channels % WINOGRAD_MULTIPLE == 0 &&
            s->in_channels >= FEWEST_CHANNELS && s->out_channels >= FEWEST_CHANNELS &&
-           2 * s->height.out * s->width.out >= tile_outputs;
+           2 * products <= s->height.kernel * s->width.kernel * s->height.out * s->width.out;
 }
 
 /* ---- Packed weights ---- */
 
-/* What each algorithm's packings, as they are and transposed, are called among what is derived from the weights. */
-static const char packings[2][2];
+/* What packings, as they are and transposed, are called among what is derived from the weights: those of each size of
+ * Winograd's tile, and at 0 the direct sum's. */
+static const char packings[WINOGRAD_LARGEST + 1][2];
 
 /* The number of sections comes first, since the packing depends on it; in room that keeps the weights aligned. */
 enum { HEADER = WEFT_LANES };
@@ -49,7 +49,7 @@ enum { HEADER = WEFT_LANES };
 static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool transposed)
 {
     const bool winograd = uses_winograd(s);
-    const char *kind = &packings[winograd][transposed];
+    const char *kind = &packings[winograd ? winograd_tile(s) : 0][transposed];
     Real *derived = layout_derived(weight, kind);
     if (derived && memcmp(derived, &s->sections, sizeof s->sections) == 0) return derived + HEADER;
     derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s, transposed)
@@ -343,7 +343,7 @@ Tensor *op_conv2d_with(Conv2dOptions o)
     ConvAttributes a;
     if (!prepare(&o, &a)) return NULL;
     const bool in_one_pass = o.max_pool == WINOGRAD_POOL && !o.statistics && uses_winograd(&a.shape) &&
-                             a.shape.height.out >= WINOGRAD_POOL && a.shape.width.out >= WINOGRAD_POOL;
+                             winograd_can_pool(&a.shape);
     a.pool = in_one_pass;
     Tensor *y = run(&o, &a);
     return o.max_pool == 0 || in_one_pass ? y : op_max_pool2d(y, o.max_pool);

@@ -1,6 +1,6 @@
 /* Winograd's convolution: the forward pass.
  *
- * Why it is fast: there are a quarter of the direct convolution's products. What is left is moving data: windows are
+ * Why it is fast: there are a quarter of the direct convolution's products or fewer. What is left is moving data: windows are
  * transformed once for all output channels, a block of tiles at a time that stays in the second-level cache, and
  * products are transformed back, and what follows is computed, while they are there. */
 #include "tensor/kernels/winograd_product.h"
@@ -13,36 +13,40 @@ typedef struct Forward {
     const Real *in, *packed;
 } Forward;
 
-/* Stores a tile of results in their plane. */
-VINLINE void store_tile(const WinogradOut *out, Real *plane, const Square *s, int part, V *y)
+/* relu, if asked. */
+VINLINE V finished(const WinogradOut *out, V y)
 {
-#pragma GCC unroll 16
-    for (int i = 0; i < TILE * TILE; i++) y[i] = out->relu ? vmax(vset(0), y[i]) : y[i];
+    return out->relu ? vmax(vset(0), y) : y;
+}
+
+/* Stores a tile of results in their plane. */
+VINLINE void store_tile(const int tile, const WinogradOut *out, Real *plane, const Square *s, int part, const V *y)
+{
     Real *corner = at(plane, s->y * s->width + s->x, part);
     if (!is_inside(s)) {
-        EACH_INSIDE(s, i, j) vstore(at(corner, i * s->width + j, 0), y[i * TILE + j]);
+        EACH_INSIDE(s, i, j) vstore(at(corner, i * s->width + j, 0), finished(out, y[i * tile + j]));
         return;
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < TILE; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < TILE; j++) vstore(at(corner, i * s->width + j, 0), y[i * TILE + j]);
+    for (int i = 0; i < tile; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < tile; j++) vstore(at(corner, i * s->width + j, 0), finished(out, y[i * tile + j]));
     }
 }
 
 /* Stores the maxima of a tile's windows in the pooled plane, from `offset` on in the whole result. */
-VINLINE void store_pooled(const WinogradOut *out, int64_t offset, const Square *s, int part, const V *y)
+VINLINE void store_pooled(const int tile, const WinogradOut *out, int64_t offset, const Square *s, int part,
+                          const V *y)
 {
     const Square pooled = pooled_square(s);
     EACH_INSIDE(&pooled, i, j)
     {
         const int64_t to = offset + ((pooled.y + i) * pooled.width + pooled.x + j) * WEFT_LANES + part * VWIDTH;
-        const V *window = y + (i * TILE + j) * WINOGRAD_POOL;
+        const V *window = y + (i * tile + j) * WINOGRAD_POOL;
         Maximum best = maximum_start(0);
         maximum_take(&best, window[0], 0);
         maximum_take(&best, window[1], 1);
-        maximum_take(&best, window[TILE], 2);
-        maximum_take(&best, window[TILE + 1], 3);
+        maximum_take(&best, window[tile], 2);
+        maximum_take(&best, window[tile + 1], 3);
         if (out->relu) {
             const I open = best.value > vset(0);
             best.place = (open & best.place) | (~open & WINOGRAD_CLOSED);
@@ -54,7 +58,8 @@ VINLINE void store_pooled(const WinogradOut *out, int64_t offset, const Square *
 }
 
 /* Transforms the products of one output channel back and finishes them. `plane` counts channels through the batch. */
-VINLINE void finish_tiles(const Forward *f, int64_t plane, const Real *products, Tiles tiles, const bool pool)
+VINLINE void finish_tiles(const int tile, const bool pool, const Forward *f, int64_t plane, const Real *products,
+                          Tiles tiles)
 {
     const ConvShape *shape = f->shape;
     const WinogradOut *out = f->out;
@@ -62,29 +67,28 @@ VINLINE void finish_tiles(const Forward *f, int64_t plane, const Real *products,
     const int64_t offset = plane * (shape->height.out / side) * (shape->width.out / side) * WEFT_LANES;
     const V bias = vset(out->bias ? out->bias[plane % shape->out_channels] : 0);
     for (int64_t t = 0; t < tiles.count; t++) {
-        const Square s = tile_square(shape, tiles.first + t);
-        if (!pool) prefetch_next(out->values + offset, &s, TILE, 1);
+        const Square s = tile_square(shape, tile, tiles.first + t);
+        if (!pool) prefetch_next(out->values + offset, &s, tile, 1);
         for (int part = 0; part < VPARTS; part++) {
-            V m[FREQUENCIES], y[TILE * TILE];
-#pragma GCC unroll 36
-            for (int k = 0; k < FREQUENCIES; k++) m[k] = vload(at(products, t + k * stride, part));
-            transform(output_line, WINDOW, TILE, m, y);
-#pragma GCC unroll 16
-            for (int i = 0; i < TILE * TILE; i++) y[i] += bias;
-            if (pool) store_pooled(out, offset, &s, part, y);
-            else store_tile(out, out->values + offset, &s, part, y);
+            V y[LARGEST_TILE * LARGEST_TILE];
+            transform(output_line, tile, winograd_window(tile), tile, frequencies_of(products, t, stride, tile, part),
+                      grid_of(y, tile));
+            for (int i = 0; i < tile * tile; i++) y[i] += bias;
+            if (pool) store_pooled(tile, out, offset, &s, part, y);
+            else store_tile(tile, out, out->values + offset, &s, part, y);
         }
     }
 }
 
 __attribute__((noinline)) static void finish_plain(const Forward *f, int64_t plane, const Real *products, Tiles tiles)
 {
-    finish_tiles(f, plane, products, tiles, false);
+    FOR_TILE(f->shape, finish_tiles, false, f, plane, products, tiles);
 }
 
 __attribute__((noinline)) static void finish_pooled(const Forward *f, int64_t plane, const Real *products, Tiles tiles)
 {
-    finish_tiles(f, plane, products, tiles, true);
+    if (winograd_tile(f->shape) == WINOGRAD_SMALLEST) finish_tiles(WINOGRAD_SMALLEST, true, f, plane, products, tiles);
+    else finish_tiles(WINOGRAD_LARGEST, true, f, plane, products, tiles);
 }
 
 /* A block of tiles of one group: all channels. */
@@ -92,14 +96,14 @@ static void forward_block(const Forward *f, int64_t group, Tiles tiles, Real *sc
 {
     const ConvShape *shape = f->shape;
     const int64_t plane = shape->height.in * shape->width.in, count = shape->in_channels;
-    const int64_t stride = winograd_stride(count, tiles.count);
-    Real *windows = scratch, *products = at(windows, FREQUENCIES * stride, 0);
+    const int64_t stride = winograd_stride(count, tiles.count), frequencies = winograd_frequencies(shape);
+    Real *windows = scratch, *products = at(windows, frequencies * stride, 0);
     for (int64_t c = 0; c < count; c++)
         transform_windows(shape, at(f->in, (group * count + c) * plane, 0), tiles, at(windows, c * tiles.count, 0),
                           stride);
     for (int64_t o = 0; o < shape->out_channels; o += SIDE) {
         const int64_t channels = conv_smaller(shape->out_channels - o, SIDE);
-        products_of(f->packed + o * FREQUENCIES * count, count, channels, windows, tiles.count, products);
+        products_of(shape, f->packed + o * frequencies * count, count, channels, windows, tiles.count, products);
         for (int64_t c = 0; c < channels; c++)
             (f->out->pool ? finish_pooled : finish_plain)(f, group * shape->out_channels + o + c,
                                                           at(products, c * tiles.count, 0), tiles);

@@ -1,12 +1,15 @@
-/* Kernels of Winograd's convolution F(4x4, 3x3): 3x3 kernels with stride 1, dilation 1 and one section. Internal.
+/* Kernels of Winograd's convolution F(m x m, 3x3), m = 4, 5 or 6: 3x3 kernels with stride 1, dilation 1 and one section.
+ * Internal.
  *
- * Winograd 1980; Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016. A tile of 4x4 outputs
- * sees a window of 6x6 inputs d. With the fixed matrices A (6x4), B (6x6) and G (6x3) and the 3x3 weights g,
+ * Winograd 1980; Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016. A tile of m x m outputs
+ * sees a window of n x n inputs d, n = m + 2. With fixed matrices A (n x m), B (n x n) and G (n x 3), which
+ * winograd_lines.h holds, and the 3x3 weights g,
  *
  *     V = B' d B,   U = G g G',   M = sum over input channels of U . V,   y = A' M A       (. elementwise)
  *
- * which takes 36 products a channel pair where the direct sum takes 144. Each of the 36 frequencies is a matrix product
- * over channels. The gradients are the adjoints of the very same steps on the same tiles:
+ * which takes n^2 products a channel pair where the direct sum takes 9 m^2: 36 for 144, 49 for 225 or 64 for 324. Each
+ * of the n^2 frequencies is a matrix product over channels. The gradients are the adjoints of the very same steps on the
+ * same tiles:
  *
  *     dM = A dy A',   dU = sum over tiles and samples of dM . V,   dg = G' dU G,
  *     dV = sum over output channels of U . dM,   dx = B dV B' (overlapping windows added)  */
@@ -19,9 +22,9 @@
 #include "tensor/kernels/pool.h"
 
 enum {
-    WINOGRAD_TILE = 4,         /* outputs a side */
-    WINOGRAD_WINDOW = 6,       /* inputs a side */
-    WINOGRAD_FREQUENCIES = 36,
+    WINOGRAD_SMALLEST = 4,     /* outputs a side of a tile, */
+    WINOGRAD_LARGEST = 6,
+    WINOGRAD_SHARED = 2,       /* inputs a side that neighbouring windows share */
     WINOGRAD_PACK = 8,         /* channels side by side in packed weights */
     WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this */
     WINOGRAD_SIDE = 32,        /* channels whose products are computed together, a multiple of 8 */
@@ -31,7 +34,7 @@ enum {
                                   * the second-level cache beside what streams through it */
 };
 
-/* Max-pooling with a window of 2 after the convolution, which a tile holds four of. */
+/* Max-pooling with a window of 2 after the convolution, where tiles hold whole windows (winograd_can_pool). */
 enum {
     WINOGRAD_POOL = 2,
     WINOGRAD_CLOSED = WINOGRAD_POOL * WINOGRAD_POOL, /* the index of a maximum that relu let not pass */
@@ -60,8 +63,8 @@ typedef struct WinogradInputGrad {
 } WinogradInputGrad;
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
-    /* U: blocks of 32 output channels, each [36][channels / 8][C][8], which is the order of its use; transposed, for  \
-     * the input's gradient, O and C change places */                                                                  \
+    /* U: blocks of 32 output channels, each [frequencies][channels / 8][C][8], which is the order of its use;         \
+     * transposed, for the input's gradient, O and C change places */                                                  \
     K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
     K(winograd, (const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape))   \
     K(winograd_input_grad, (const WinogradInputGrad *in_grad, const WinogradGrad *out_grad, const Real *packed,        \
@@ -69,6 +72,59 @@ typedef struct WinogradInputGrad {
     /* dU sums over group, tile and sample in order in each part of the batch (winograd_parts), then over parts. */    \
     K(winograd_weight_grad, (Real * weight_grad, const Real *in, const WinogradGrad *out_grad, Real *scratch,          \
                              const ConvShape *shape))
+
+/* ---- Tiles ---- */
+
+/* Tiles of `tile` outputs a side in a row, and in a whole map. */
+static inline int64_t winograd_across(const ConvShape *shape, int tile)
+{
+    return conv_divide_up(shape->width.out, tile);
+}
+
+static inline int64_t winograd_tiles_of(const ConvShape *shape, int tile)
+{
+    return conv_divide_up(shape->height.out, tile) * winograd_across(shape, tile);
+}
+
+/* Inputs a side of a tile's window. */
+static inline int winograd_window(int tile)
+{
+    return tile + WINOGRAD_SHARED;
+}
+
+/* Products in a map, a channel pair. */
+static inline int64_t winograd_products(const ConvShape *shape, int tile)
+{
+    return winograd_tiles_of(shape, tile) * winograd_window(tile) * winograd_window(tile);
+}
+
+/* Outputs a side of this shape's tiles: what takes the fewest products, the smaller of equals, which is more exact. */
+static inline int winograd_tile(const ConvShape *shape)
+{
+    int best = WINOGRAD_SMALLEST;
+    for (int tile = best + 1; tile <= WINOGRAD_LARGEST; tile++) {
+        if (winograd_products(shape, tile) < winograd_products(shape, best)) best = tile;
+    }
+    return best;
+}
+
+static inline int64_t winograd_tiles(const ConvShape *shape)
+{
+    return winograd_tiles_of(shape, winograd_tile(shape));
+}
+
+static inline int64_t winograd_frequencies(const ConvShape *shape)
+{
+    const int window = winograd_window(winograd_tile(shape));
+    return window * window;
+}
+
+/* Whether tiles hold whole windows of the pooling. */
+static inline bool winograd_can_pool(const ConvShape *shape)
+{
+    return winograd_tile(shape) % WINOGRAD_POOL == 0 && shape->height.out >= WINOGRAD_POOL &&
+           shape->width.out >= WINOGRAD_POOL;
+}
 
 /* The pooling of one group's or, times `groups`, of the whole batch's result. */
 static inline PoolShape winograd_pool(const ConvShape *shape, int64_t groups)
@@ -79,16 +135,7 @@ static inline PoolShape winograd_pool(const ConvShape *shape, int64_t groups)
                        .kernel_width = WINOGRAD_POOL, .stride = WINOGRAD_POOL};
 }
 
-/* Tiles in a row, and in a whole map. */
-static inline int64_t winograd_across(const ConvShape *shape)
-{
-    return (shape->width.out + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
-}
-
-static inline int64_t winograd_tiles(const ConvShape *shape)
-{
-    return (shape->height.out + WINOGRAD_TILE - 1) / WINOGRAD_TILE * winograd_across(shape);
-}
+/* ---- Blocks of work, and memory ---- */
 
 /* Packs in a block of at most WINOGRAD_SIDE of the channels that are left. */
 static inline int64_t winograd_packs(int64_t channels)
@@ -101,7 +148,7 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
 {
     int64_t side = transposed ? shape->in_channels : shape->out_channels;
     int64_t across = transposed ? shape->out_channels : shape->in_channels;
-    return (side + WINOGRAD_PACK - 1) / WINOGRAD_PACK * WINOGRAD_PACK * WINOGRAD_FREQUENCIES * across;
+    return (side + WINOGRAD_PACK - 1) / WINOGRAD_PACK * WINOGRAD_PACK * winograd_frequencies(shape) * across;
 }
 
 /* Tiles that are worked on together: about as many as keep what all channels' windows become in the second-level cache,
@@ -109,12 +156,12 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
 static inline int64_t winograd_block(const ConvShape *shape, int64_t channels)
 {
     const int64_t all = winograd_tiles(shape);
-    const int64_t tile = (channels + WINOGRAD_SIDE) * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t tile = (channels + WINOGRAD_SIDE) * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
     const int64_t blocks = conv_smaller(conv_divide_up(all * tile, WINOGRAD_BYTES), all);
     return conv_divide_up(all, blocks);
 }
 
-/* Distance between frequencies, in groups of 16 lanes: odd, since the 36 streams that a transform writes would meet in
+/* Distance between frequencies, in groups of 16 lanes: odd, since the streams that a transform writes would meet in
  * the same few cache sets otherwise. */
 static inline int64_t winograd_stride(int64_t channels, int64_t tiles)
 {
@@ -126,7 +173,7 @@ static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input
 {
     int64_t channels = input_grad ? shape->out_channels : shape->in_channels;
     int64_t tiles = winograd_block(shape, channels);
-    return WINOGRAD_FREQUENCIES * WEFT_LANES *
+    return winograd_frequencies(shape) * WEFT_LANES *
            (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_SIDE, tiles));
 }
 
@@ -159,7 +206,7 @@ static inline int64_t winograd_outer_block(const ConvShape *shape)
 {
     const int64_t most = conv_divide_up(shape->groups, winograd_parts(shape)) * winograd_tiles(shape);
     const int64_t channels = winograd_outer_rows(shape) + conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
-    const int64_t tile = channels * WINOGRAD_FREQUENCIES * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t tile = channels * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
     const int64_t blocks = conv_smaller(conv_divide_up(most * tile, WINOGRAD_BYTES), most);
     return conv_divide_up(most, blocks);
 }
@@ -169,7 +216,7 @@ static inline int64_t winograd_outer_scratch(const ConvShape *shape)
 {
     const int64_t tiles = winograd_outer_block(shape);
     const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
-    return WINOGRAD_FREQUENCIES * WEFT_LANES *
+    return winograd_frequencies(shape) * WEFT_LANES *
            (winograd_stride(winograd_outer_rows(shape), tiles) + winograd_stride(columns, tiles));
 }
 
@@ -178,7 +225,7 @@ static inline int64_t winograd_sums(const ConvShape *shape)
 {
     const int64_t blocks = conv_divide_up(winograd_columns(shape), WINOGRAD_COLUMNS);
     const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS) / WEFT_LANES;
-    return blocks * WINOGRAD_FREQUENCIES * winograd_stride(columns, shape->in_channels) * WEFT_LANES;
+    return blocks * winograd_frequencies(shape) * winograd_stride(columns, shape->in_channels) * WEFT_LANES;
 }
 
 /* Values of all scratch memory of winograd_weight_grad. */

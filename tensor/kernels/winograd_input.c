@@ -12,67 +12,77 @@ typedef struct InputGrad {
 } InputGrad;
 
 /* As transform_windows, of the gradient. `plane` counts channels through the batch. */
-__attribute__((noinline)) static void transform_out_grad(const InputGrad *g, int64_t plane, Tiles tiles, Real *result,
-                                                         int64_t stride)
+VINLINE void transform_out_grad_of(const int tile, const InputGrad *g, int64_t plane, Tiles tiles, Real *result,
+                                   int64_t stride)
 {
     const WinogradGrad grad = grad_plane(g->out_grad, g->shape, plane);
     const WinogradGrad next = grad_plane(g->out_grad, g->shape, plane + 1);
     for (int64_t t = 0; t < tiles.count; t++) {
-        const Square s = tile_square(g->shape, tiles.first + t);
-        prefetch_grads(&next, &s);
+        const Square s = tile_square(g->shape, tile, tiles.first + t);
+        prefetch_grads(&next, &s, tile);
         for (int part = 0; part < VPARTS; part++) {
-            V y[TILE * TILE], transformed[FREQUENCIES];
-            load_grads(&grad, &s, part, y);
-            transform(output_line_adjoint, TILE, WINDOW, y, transformed);
-#pragma GCC unroll 36
-            for (int f = 0; f < FREQUENCIES; f++) vstore(at(result, t + f * stride, part), transformed[f]);
+            V room[LARGEST_TILE * LARGEST_TILE];
+            transform(output_line_adjoint, tile, tile, winograd_window(tile), grad_grid(&grad, &s, tile, part, room),
+                      frequencies_of(result, t, stride, tile, part));
         }
     }
 }
 
+__attribute__((noinline)) static void transform_out_grad(const InputGrad *g, int64_t plane, Tiles tiles, Real *result,
+                                                         int64_t stride)
+{
+    FOR_TILE(g->shape, transform_out_grad_of, g, plane, tiles, result, stride);
+}
+
 /* Puts a window in its plane: added where it overlaps the windows above and beside it, which were there before, and
  * written elsewhere. */
-VINLINE void put_window(Real *plane, const Square *s, int part, const V *d, const bool above, const bool beside)
+VINLINE void put_window(const int window, Real *plane, const Square *s, int part, const V *d, const bool above,
+                        const bool beside)
 {
-    enum { SHARED = WINDOW - TILE };
+    enum { SHARED = WINOGRAD_SHARED };
 #define PUT(i, j)                                                                                                      \
     do {                                                                                                               \
         Real *to = at(plane, (s->y + i) * s->width + s->x + j, part);                                                  \
         const bool adds = (above && i < SHARED) || (beside && j < SHARED);                                             \
-        vstore(to, adds ? vload(to) + d[i * WINDOW + j] : d[i * WINDOW + j]);                                          \
+        vstore(to, adds ? vload(to) + d[i * window + j] : d[i * window + j]);                                          \
     } while (0)
     if (!is_inside(s)) {
         EACH_INSIDE(s, i, j) PUT(i, j);
         return;
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < WINDOW; i++) {
-#pragma GCC unroll 6
-        for (int j = 0; j < WINDOW; j++) PUT(i, j);
+#pragma GCC unroll 8
+    for (int i = 0; i < window; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < window; j++) PUT(i, j);
     }
 #undef PUT
 }
 
 /* Transforms the products of one input channel back and adds them up where their windows lie. */
+VINLINE void add_windows_of(const int tile, const ConvShape *shape, const Real *products, Tiles tiles, Real *plane)
+{
+    const int window = winograd_window(tile);
+    const int64_t stride = winograd_stride(SIDE, tiles.count);
+    for (int64_t t = 0; t < tiles.count; t++) {
+        const Square s = window_square(shape, tile, tiles.first + t);
+        const bool above = s.y + shape->padding > 0, beside = s.x + shape->padding > 0;
+        prefetch_next(plane, &s, window, 1);
+        for (int part = 0; part < VPARTS; part++) {
+            V d[LARGEST_WINDOW * LARGEST_WINDOW];
+            transform(input_line_adjoint, tile, window, window, frequencies_of(products, t, stride, tile, part),
+                      grid_of(d, window));
+            if (above && beside) put_window(window, plane, &s, part, d, true, true);
+            else if (above) put_window(window, plane, &s, part, d, true, false);
+            else if (beside) put_window(window, plane, &s, part, d, false, true);
+            else put_window(window, plane, &s, part, d, false, false);
+        }
+    }
+}
+
 __attribute__((noinline)) static void add_windows(const ConvShape *shape, const Real *products, Tiles tiles,
                                                   Real *plane)
 {
-    const int64_t stride = winograd_stride(SIDE, tiles.count);
-    for (int64_t t = 0; t < tiles.count; t++) {
-        const Square s = window_square(shape, tiles.first + t);
-        const bool above = s.y + shape->padding > 0, beside = s.x + shape->padding > 0;
-        prefetch_next(plane, &s, WINDOW, 1);
-        for (int part = 0; part < VPARTS; part++) {
-            V v[FREQUENCIES], d[WINDOW * WINDOW];
-#pragma GCC unroll 36
-            for (int k = 0; k < FREQUENCIES; k++) v[k] = vload(at(products, t + k * stride, part));
-            transform(input_line_adjoint, WINDOW, WINDOW, v, d);
-            if (above && beside) put_window(plane, &s, part, d, true, true);
-            else if (above) put_window(plane, &s, part, d, true, false);
-            else if (beside) put_window(plane, &s, part, d, false, true);
-            else put_window(plane, &s, part, d, false, false);
-        }
-    }
+    FOR_TILE(shape, add_windows_of, shape, products, tiles, plane);
 }
 
 /* Adds one input channel's windows in a block of tiles. The last block finishes the plane, while it is in cache. */
@@ -91,12 +101,13 @@ static void input_grad_block(const InputGrad *g, int64_t group, Tiles tiles, Rea
 {
     const ConvShape *shape = g->shape;
     const int64_t count = shape->out_channels, stride = winograd_stride(count, tiles.count);
-    Real *grads = scratch, *products = at(grads, FREQUENCIES * stride, 0);
+    const int64_t frequencies = winograd_frequencies(shape);
+    Real *grads = scratch, *products = at(grads, frequencies * stride, 0);
     for (int64_t o = 0; o < count; o++)
         transform_out_grad(g, group * count + o, tiles, at(grads, o * tiles.count, 0), stride);
     for (int64_t c = 0; c < shape->in_channels; c += SIDE) {
         const int64_t channels = conv_smaller(shape->in_channels - c, SIDE);
-        products_of(g->packed + c * FREQUENCIES * count, count, channels, grads, tiles.count, products);
+        products_of(shape, g->packed + c * frequencies * count, count, channels, grads, tiles.count, products);
         for (int64_t i = 0; i < channels; i++)
             finish_plane(g, group * shape->in_channels + c + i, at(products, i * tiles.count, 0), tiles);
     }

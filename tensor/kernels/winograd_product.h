@@ -68,11 +68,11 @@ __attribute__((noinline)) static void product(int64_t count, const Real *u, cons
 
 /* All frequencies' products for up to SIDE channels, from the transformed tiles of `count` channels. A frequency's
  * tiles stay in the first-level cache while all channels use them. */
-static void products_of(const Real *packed, int64_t count, int64_t channels, const Real *transformed, int64_t tiles,
-                        Real *products)
+static void products_of(const ConvShape *shape, const Real *packed, int64_t count, int64_t channels,
+                        const Real *transformed, int64_t tiles, Real *products)
 {
-    const int64_t frequency = winograd_packs(channels) * PACK * count;
-    for (int f = 0; f < FREQUENCIES; f++) {
+    const int64_t frequency = winograd_packs(channels) * PACK * count, frequencies = winograd_frequencies(shape);
+    for (int64_t f = 0; f < frequencies; f++) {
         const Real *from = at(transformed, f * winograd_stride(count, tiles), 0);
         Real *to = at(products, f * winograd_stride(SIDE, tiles), 0);
         for (int64_t c = 0; c < channels; c += PACK)

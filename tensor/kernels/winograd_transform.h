@@ -1,14 +1,16 @@
-/* Winograd's transforms, of 16 samples at once: squares of a map into 36 frequencies, and weights. For kernels. */
+/* Winograd's transforms, of 16 samples at once: squares of a map into frequencies. For kernels.
+ *
+ * What depends on the size of the tile is compiled for each, with the size as a constant: see FOR_TILE. */
 #ifndef WEFT_KERNEL_WINOGRAD_TRANSFORM_H
 #define WEFT_KERNEL_WINOGRAD_TRANSFORM_H
 
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/maximum.h"
+#include "tensor/kernels/winograd_lines.h"
 
 enum {
-    TILE = WINOGRAD_TILE,
-    WINDOW = WINOGRAD_WINDOW,
-    FREQUENCIES = WINOGRAD_FREQUENCIES,
+    LARGEST_TILE = WINOGRAD_LARGEST,
+    LARGEST_WINDOW = LARGEST_TILE + WINOGRAD_SHARED,
     PACK = WINOGRAD_PACK,
     SIDE = WINOGRAD_SIDE,
     COLUMNS = WINOGRAD_COLUMNS,
@@ -16,82 +18,64 @@ enum {
     TAPS = KERNEL_SIDE * KERNEL_SIDE,
 };
 
+/* Calls a function with the shape's tile, a constant each time, before the other arguments. */
+#define FOR_TILE(shape, function, ...)                                                                                 \
+    do {                                                                                                               \
+        const int tile_of_shape = winograd_tile(shape);                                                                \
+        if (tile_of_shape == 4) function(4, __VA_ARGS__);                                                              \
+        else if (tile_of_shape == 5) function(5, __VA_ARGS__);                                                         \
+        else function(6, __VA_ARGS__);                                                                                 \
+    } while (0)
+
 /* Where lane part `part` of the group with this number begins. */
 VINLINE Real *at(const Real *base, int64_t group, int part)
 {
     return (Real *)base + group * WEFT_LANES + part * VWIDTH;
 }
 
-/* ---- Along one line ---- */
+/* ---- Along both axes ---- */
 
-/* B' d */
-VINLINE void input_line(const V *d, V *v)
+/* A square of vectors in memory: the first, and the distance in values to the one below and to the one beside it. */
+typedef struct Grid {
+    Real *first;
+    int64_t below, beside;
+} Grid;
+
+/* Vectors one after the other, `side` in a row. */
+VINLINE Grid grid_of(V *values, int side)
 {
-    const V two = vset(2), four = vset(4), five = vset(5);
-    V a = vfma(-four, d[2], d[4]), b = vfma(-four, d[1], d[3]), c = d[4] - d[2], e = two * (d[3] - d[1]);
-    v[0] = vfma(four, d[0], vfma(-five, d[2], d[4]));
-    v[1] = a + b;
-    v[2] = a - b;
-    v[3] = c + e;
-    v[4] = c - e;
-    v[5] = vfma(four, d[1], vfma(-five, d[3], d[5]));
+    return (Grid){(Real *)values, side * VWIDTH, VWIDTH};
 }
 
-/* B v, its adjoint */
-VINLINE void input_line_adjoint(const V *v, V *d)
+/* The frequencies of tile number t in a part of the lanes: each frequency `stride` groups after the one before. */
+VINLINE Grid frequencies_of(const Real *values, int64_t t, int64_t stride, const int tile, int part)
 {
-    const V two = vset(2), four = vset(4), five = vset(5);
-    V a = v[1] + v[2], b = v[1] - v[2], c = v[3] + v[4], e = two * (v[3] - v[4]);
-    d[0] = four * v[0];
-    d[1] = vfma(four, v[5], -vfma(four, b, e));
-    d[2] = -vfma(five, v[0], vfma(four, a, c));
-    d[3] = vfma(-five, v[5], b + e);
-    d[4] = v[0] + (a + c);
-    d[5] = v[5];
+    return (Grid){at(values, t, part), winograd_window(tile) * stride * WEFT_LANES, stride * WEFT_LANES};
 }
-
-/* A' m */
-VINLINE void output_line(const V *m, V *y)
-{
-    const V two = vset(2), four = vset(4), eight = vset(8);
-    V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
-    y[0] = m[0] + (a + c);
-    y[1] = vfma(two, e, b);
-    y[2] = vfma(four, c, a);
-    y[3] = vfma(eight, e, b) + m[5];
-}
-
-/* A y, its adjoint */
-VINLINE void output_line_adjoint(const V *y, V *m)
-{
-    const V two = vset(2), four = vset(4), eight = vset(8);
-    V a = y[0] + y[2], b = y[1] + y[3], c = vfma(four, y[2], y[0]), e = vfma(eight, y[3], two * y[1]);
-    m[0] = y[0];
-    m[1] = a + b;
-    m[2] = a - b;
-    m[3] = c + e;
-    m[4] = c - e;
-    m[5] = y[3];
-}
-
-typedef void Line(const V *from, V *to);
 
 /* The same line transform on the columns of x [from][from], then on the rows: y [to][to]. */
-VINLINE void transform(Line *line, int from, int to, const V *x, V *y)
+VINLINE void transform(Line *line, const int tile, const int from, const int to, Grid x, Grid y)
 {
-    V half[WINDOW * WINDOW];
-#pragma GCC unroll 8
+    V half[LARGEST_WINDOW][LARGEST_WINDOW];
+#pragma GCC unroll 1
     for (int j = 0; j < from; j++) {
-        V column[WINDOW], result[WINDOW];
+        V column[LARGEST_WINDOW], result[LARGEST_WINDOW];
 #pragma GCC unroll 8
-        for (int i = 0; i < from; i++) column[i] = x[i * from + j];
-        line(column, result);
+        for (int i = 0; i < from; i++) column[i] = vload(x.first + i * x.below + j * x.beside);
+        line(tile, column, result);
 #pragma GCC unroll 8
-        for (int i = 0; i < to; i++) half[i * from + j] = result[i];
+        for (int i = 0; i < to; i++) half[i][j] = result[i];
     }
+#pragma GCC unroll 1
+    for (int i = 0; i < to; i++) {
+        V result[LARGEST_WINDOW];
+        line(tile, half[i], result);
 #pragma GCC unroll 8
-    for (int i = 0; i < to; i++) line(half + i * from, y + i * to);
+        for (int j = 0; j < to; j++) vstore(y.first + i * y.below + j * y.beside, result[j]);
+    }
 }
+
+/* ---- Squares of planes ---- */
 
 /* A square of a plane, which may reach beyond its border. */
 typedef struct Square {
@@ -100,18 +84,18 @@ typedef struct Square {
     int side;
 } Square;
 
-/* The window of a tile in a plane of the input, and the tile in a plane of the output. */
-VINLINE Square window_square(const ConvShape *shape, int64_t tile)
+/* The window of tile number t in a plane of the input, and the tile in a plane of the output. */
+VINLINE Square window_square(const ConvShape *shape, const int tile, int64_t t)
 {
-    const int64_t across = winograd_across(shape);
-    return (Square){shape->height.in, shape->width.in, tile / across * TILE - shape->padding,
-                    tile % across * TILE - shape->padding, WINDOW};
+    const int64_t across = winograd_across(shape, tile);
+    return (Square){shape->height.in, shape->width.in, t / across * tile - shape->padding,
+                    t % across * tile - shape->padding, winograd_window(tile)};
 }
 
-VINLINE Square tile_square(const ConvShape *shape, int64_t tile)
+VINLINE Square tile_square(const ConvShape *shape, const int tile, int64_t t)
 {
-    const int64_t across = winograd_across(shape);
-    return (Square){shape->height.out, shape->width.out, tile / across * TILE, tile % across * TILE, TILE};
+    const int64_t across = winograd_across(shape, tile);
+    return (Square){shape->height.out, shape->width.out, t / across * tile, t % across * tile, tile};
 }
 
 VINLINE bool is_inside(const Square *s)
@@ -135,24 +119,18 @@ VINLINE int end_inside(int64_t start, int64_t size, int side)
     for (int i = first_inside((s)->y), i##_end = end_inside((s)->y, (s)->height, (s)->side); i < i##_end; i++)         \
         for (int j = first_inside((s)->x), j##_end = end_inside((s)->x, (s)->width, (s)->side); j < j##_end; j++)
 
-/* Loads a square, zero outside the plane. */
-VINLINE void load_square(const Real *plane, const Square *s, int side, int part, V *values)
+/* Where a square's vectors are: in the plane, or in `room`, zero where they would be outside of the plane. */
+VINLINE Grid square_grid(const Real *plane, const Square *s, const int side, int part, V *room)
 {
-    const Real *corner = at(plane, s->y * s->width + s->x, part);
-    if (is_inside(s)) {
-#pragma GCC unroll 8
-        for (int i = 0; i < side; i++) {
-#pragma GCC unroll 8
-            for (int j = 0; j < side; j++) values[i * side + j] = vload(at(corner, i * s->width + j, 0));
-        }
-        return;
-    }
-    for (int i = 0; i < side * side; i++) values[i] = vset(0);
-    EACH_INSIDE(s, i, j) values[i * side + j] = vload(at(corner, i * s->width + j, 0));
+    Real *corner = at(plane, s->y * s->width + s->x, part);
+    if (is_inside(s)) return (Grid){corner, s->width * WEFT_LANES, WEFT_LANES};
+    for (int i = 0; i < side * side; i++) room[i] = vset(0);
+    EACH_INSIDE(s, i, j) room[i * side + j] = vload(at(corner, i * s->width + j, 0));
+    return grid_of(room, side);
 }
 
 /* Asks for a square of a plane ahead of its use: planes are too far apart for the processor to guess it. */
-VINLINE void prefetch_square(const Real *plane, const Square *s, int side, const int write)
+VINLINE void prefetch_square(const Real *plane, const Square *s, const int side, const int write)
 {
     const Real *corner = at(plane, s->y * s->width + s->x, 0);
 #pragma GCC unroll 1
@@ -166,7 +144,7 @@ VINLINE void prefetch_square(const Real *plane, const Square *s, int side, const
 }
 
 /* The same of the plane that follows. */
-VINLINE void prefetch_next(const Real *plane, const Square *s, int side, const int write)
+VINLINE void prefetch_next(const Real *plane, const Square *s, const int side, const int write)
 {
     prefetch_square(at(plane, s->height * s->width, 0), s, side, write);
 }
@@ -186,36 +164,32 @@ VINLINE WinogradGrad grad_plane(const WinogradGrad *grad, const ConvShape *shape
     return (WinogradGrad){grad->values + offset, grad->indices ? grad->indices + offset : NULL};
 }
 
-/* Loads a tile of a gradient: of a pooled one, each value goes to where its maximum was. */
-VINLINE void load_grads(const WinogradGrad *plane, const Square *s, int part, V *y)
+/* Where a gradient's vectors are in a tile: as in square_grid, but of a pooled one each value is put, into `room`, where
+ * its maximum was. */
+VINLINE Grid grad_grid(const WinogradGrad *plane, const Square *s, const int tile, int part, V *room)
 {
-    if (!plane->indices) {
-        load_square(plane->values, s, TILE, part, y);
-        return;
-    }
+    if (tile % WINOGRAD_POOL != 0 || !plane->indices) return square_grid(plane->values, s, tile, part, room);
     const Square pooled = pooled_square(s);
-    for (int i = 0; i < TILE * TILE; i++) y[i] = vset(0);
+    for (int i = 0; i < tile * tile && !is_inside(&pooled); i++) room[i] = vset(0);
     EACH_INSIDE(&pooled, i, j)
     {
         const int64_t group = (pooled.y + i) * pooled.width + pooled.x + j;
         const U value = (U)vload(at(plane->values, group, part));
         const I place = load_places(plane->indices + group * WEFT_LANES + part * VWIDTH);
-        V *window = y + (i * TILE + j) * WINOGRAD_POOL;
+        V *window = room + (i * tile + j) * WINOGRAD_POOL;
         window[0] = (V)(value & (U)(place == 0));
         window[1] = (V)(value & (U)(place == 1));
-        window[TILE] = (V)(value & (U)(place == 2));
-        window[TILE + 1] = (V)(value & (U)(place == 3));
+        window[tile] = (V)(value & (U)(place == 2));
+        window[tile + 1] = (V)(value & (U)(place == 3));
     }
+    return grid_of(room, tile);
 }
 
-VINLINE void prefetch_grads(const WinogradGrad *plane, const Square *s)
+VINLINE void prefetch_grads(const WinogradGrad *plane, const Square *s, const int tile)
 {
-    if (!plane->indices) {
-        prefetch_square(plane->values, s, TILE, 0);
-        return;
-    }
     const Square pooled = pooled_square(s);
-    prefetch_square(plane->values, &pooled, TILE / WINOGRAD_POOL, 0);
+    if (!plane->indices) prefetch_square(plane->values, s, tile, 0);
+    else prefetch_square(plane->values, &pooled, tile / WINOGRAD_POOL, 0);
 }
 
 /* Tiles of one map that are worked on together. */
@@ -223,46 +197,27 @@ typedef struct Tiles {
     int64_t first, count;
 } Tiles;
 
-/* Transforms windows of one plane: that of tile number t goes to column t of each of the 36 frequencies, `stride`
- * groups apart. */
-__attribute__((noinline, unused)) static void transform_windows(const ConvShape *shape, const Real *plane, Tiles tiles,
-                                                                Real *result, int64_t stride)
+/* Transforms windows of one plane: that of tile number t goes to column t of each of the frequencies, `stride` groups
+ * apart. */
+VINLINE void transform_windows_of(const int tile, const ConvShape *shape, const Real *plane, Tiles tiles, Real *result,
+                                  int64_t stride)
 {
+    const int window = winograd_window(tile);
     for (int64_t t = 0; t < tiles.count; t++) {
-        const Square s = window_square(shape, tiles.first + t);
-        prefetch_next(plane, &s, WINDOW, 0);
+        const Square s = window_square(shape, tile, tiles.first + t);
+        prefetch_next(plane, &s, window, 0);
         for (int part = 0; part < VPARTS; part++) {
-            V values[WINDOW * WINDOW], transformed[FREQUENCIES];
-            load_square(plane, &s, WINDOW, part, values);
-            transform(input_line, WINDOW, WINDOW, values, transformed);
-#pragma GCC unroll 36
-            for (int f = 0; f < FREQUENCIES; f++) vstore(at(result, t + f * stride, part), transformed[f]);
+            V room[LARGEST_WINDOW * LARGEST_WINDOW];
+            transform(input_line, tile, window, window, square_grid(plane, &s, window, part, room),
+                      frequencies_of(result, t, stride, tile, part));
         }
     }
 }
 
-/* ---- Weights: 16 channel pairs at a time, one in each lane ---- */
-
-/* G g */
-VINLINE void weight_line(const V *g, V *u)
+__attribute__((noinline, unused)) static void transform_windows(const ConvShape *shape, const Real *plane, Tiles tiles,
+                                                                Real *result, int64_t stride)
 {
-    V outer = vset((Real)1 / 6) * (g[0] + g[2]), middle = vset((Real)1 / 6) * g[1];
-    V a = vfma(vset((Real)1 / 24), g[0], vset((Real)1 / 6) * g[2]), b = vset((Real)1 / 12) * g[1];
-    u[0] = vset((Real)1 / 4) * g[0];
-    u[1] = -outer - middle;
-    u[2] = middle - outer;
-    u[3] = a + b;
-    u[4] = a - b;
-    u[5] = g[2];
-}
-
-/* G' u, its adjoint */
-VINLINE void weight_line_adjoint(const V *u, V *g)
-{
-    V a = u[1] + u[2], b = u[2] - u[1], c = u[3] + u[4], e = u[3] - u[4];
-    g[0] = vfma(vset((Real)1 / 4), u[0], vfma(vset((Real)1 / 24), c, vset(-(Real)1 / 6) * a));
-    g[1] = vfma(vset((Real)1 / 12), e, vset((Real)1 / 6) * b);
-    g[2] = vfma(vset((Real)1 / 6), c - a, u[5]);
+    FOR_TILE(shape, transform_windows_of, shape, plane, tiles, result, stride);
 }
 
 #endif

@@ -22,7 +22,7 @@ typedef struct WeightGrad {
     const Real *in;
     const WinogradGrad *out_grad;
     Real *weight_grad;
-    Real *products; /* dU of each part of the batch, [parts][36][C][O filled up to 16] */
+    Real *products; /* dU of each part of the batch, [parts][frequencies][C][O filled up to 16] */
     Real *scratch;  /* of the threads */
 } WeightGrad;
 
@@ -131,10 +131,10 @@ typedef struct GradTile {
     Square square;
 } GradTile;
 
-VINLINE GradTile grad_tile(const WeightGrad *w, const OuterBlock *b, int64_t tile)
+VINLINE GradTile grad_tile(const int tile, const WeightGrad *w, const OuterBlock *b, int64_t t)
 {
-    const int64_t all = winograd_tiles(w->shape);
-    return (GradTile){(b->first + tile) / all, tile_square(w->shape, (b->first + tile) % all)};
+    const int64_t all = winograd_tiles_of(w->shape, tile);
+    return (GradTile){(b->first + t) / all, tile_square(w->shape, tile, (b->first + t) % all)};
 }
 
 /* The plane of a column; columns beyond the last channel repeat it, and nobody reads what comes of them. */
@@ -144,42 +144,43 @@ VINLINE WinogradGrad plane_of_column(const WeightGrad *w, const OuterBlock *b, c
     return grad_plane(w->out_grad, w->shape, t->group * w->shape->out_channels + channel);
 }
 
-/* Transforms the gradients of VWIDTH channels in one tile to [36][16 samples][columns]. They are transposed before,
- * when there are 16 values a channel, not 36. */
-VINLINE void transform_grads_of_tile(const WeightGrad *w, const OuterBlock *b, int64_t tile, int64_t column,
-                                     Real *result)
+/* Transforms the gradients of VWIDTH channels in tile number t to [frequencies][16 samples][columns]. They are
+ * transposed before, when there are 16 values a channel and not 36, or 36 and not 64. */
+VINLINE void transform_grads_of_tile(const int tile, const WeightGrad *w, const OuterBlock *b, int64_t t,
+                                     int64_t column, Real *result)
 {
-    const int64_t stride = grads_stride(b);
-    const GradTile here = grad_tile(w, b, tile), next = grad_tile(w, b, tile + 1 < b->tiles ? tile + 1 : tile);
+    const int64_t stride = grads_stride(b) * WEFT_LANES;
+    const GradTile here = grad_tile(tile, w, b, t), next = grad_tile(tile, w, b, t + 1 < b->tiles ? t + 1 : t);
     for (int part = 0; part < VPARTS; part++) {
-        V rows[TILE * TILE][VWIDTH];
+        V rows[LARGEST_TILE * LARGEST_TILE][VWIDTH];
         for (int i = 0; i < VWIDTH; i++) {
             const WinogradGrad plane = plane_of_column(w, b, &here, column + i);
-            V y[TILE * TILE];
-            load_grads(&plane, &here.square, part, y);
-#pragma GCC unroll 16
-            for (int k = 0; k < TILE * TILE; k++) rows[k][i] = y[k];
+            V room[LARGEST_TILE * LARGEST_TILE];
+            const Grid y = grad_grid(&plane, &here.square, tile, part, room);
+            for (int k = 0; k < tile * tile; k++) rows[k][i] = vload(y.first + k / tile * y.below + k % tile * y.beside);
         }
-        for (int k = 0; k < TILE * TILE; k++) transpose_vectors(rows[k]);
+        for (int k = 0; k < tile * tile; k++) transpose_vectors(rows[k]);
         for (int i = 0; i < VWIDTH; i++) {
-            Real *to = result + (tile * WEFT_LANES + part * VWIDTH + i) * b->columns + column;
+            Real *to = result + (t * WEFT_LANES + part * VWIDTH + i) * b->columns + column;
             const WinogradGrad ahead = plane_of_column(w, b, &next, column + i);
-            V y[TILE * TILE], m[FREQUENCIES];
-            if (part == 0) prefetch_grads(&ahead, &next.square);
-#pragma GCC unroll 16
-            for (int k = 0; k < TILE * TILE; k++) y[k] = rows[k][i];
-            transform(output_line_adjoint, TILE, WINDOW, y, m);
-#pragma GCC unroll 36
-            for (int f = 0; f < FREQUENCIES; f++) vstore(to + f * stride * WEFT_LANES, m[f]);
+            if (part == 0) prefetch_grads(&ahead, &next.square, tile);
+            transform(output_line_adjoint, tile, tile, winograd_window(tile),
+                      (Grid){(Real *)&rows[0][i], tile * VWIDTH * VWIDTH, VWIDTH * VWIDTH},
+                      (Grid){to, winograd_window(tile) * stride, stride});
         }
+    }
+}
+
+VINLINE void transform_grads_of(const int tile, const WeightGrad *w, const OuterBlock *b, Real *result)
+{
+    for (int64_t column = 0; column < b->columns; column += VWIDTH) {
+        for (int64_t t = 0; t < b->tiles; t++) transform_grads_of_tile(tile, w, b, t, column, result);
     }
 }
 
 __attribute__((noinline)) static void transform_grads(const WeightGrad *w, const OuterBlock *b, Real *result)
 {
-    for (int64_t column = 0; column < b->columns; column += VWIDTH) {
-        for (int64_t tile = 0; tile < b->tiles; tile++) transform_grads_of_tile(w, b, tile, column, result);
-    }
+    FOR_TILE(w->shape, transform_grads_of, w, b, result);
 }
 
 /* The windows of some input channels, of all the block's tiles, which may lie in several groups. */
@@ -198,27 +199,27 @@ static void transform_inputs(const WeightGrad *w, const OuterBlock *b, int64_t c
     }
 }
 
-/* Adds a block's products to the sums [36][C][columns]. */
+/* Adds a block's products to the sums [frequencies][C][columns]. */
 static void add_block(const WeightGrad *w, const OuterBlock *b, Real *scratch, Real *sums)
 {
     const ConvShape *shape = w->shape;
-    const int64_t samples = b->tiles * WEFT_LANES;
-    Real *grads = scratch, *windows = at(grads, FREQUENCIES * grads_stride(b), 0);
+    const int64_t samples = b->tiles * WEFT_LANES, frequencies = winograd_frequencies(shape);
+    Real *grads = scratch, *windows = at(grads, frequencies * grads_stride(b), 0);
     transform_grads(w, b, grads);
     for (int64_t c = 0; c < shape->in_channels; c += WINOGRAD_ROWS) {
         const int64_t channels = conv_smaller(shape->in_channels - c, WINOGRAD_ROWS);
         transform_inputs(w, b, c, channels, windows);
-        for (int f = 0; f < FREQUENCIES; f++)
+        for (int64_t f = 0; f < frequencies; f++)
             outer_product(channels, samples, at(windows, f * winograd_stride(channels, b->tiles), 0),
                           at(grads, f * grads_stride(b), 0), b->columns,
                           at(sums, f * sums_stride(shape, b->columns), 0) + c * b->columns, b->resume);
     }
 }
 
-/* The sums of a part of the batch for the block of output channels from o on: [36][C][columns]. */
+/* The sums of a part of the batch for the block of output channels from o on: [frequencies][C][columns]. */
 static Real *outer_sums(const WeightGrad *w, int64_t part, int64_t o)
 {
-    const int64_t block = FREQUENCIES * sums_stride(w->shape, COLUMNS) * WEFT_LANES;
+    const int64_t block = winograd_frequencies(w->shape) * sums_stride(w->shape, COLUMNS) * WEFT_LANES;
     return w->products + part * winograd_sums(w->shape) + o / COLUMNS * block;
 }
 
@@ -244,11 +245,10 @@ static void products_range(int64_t begin, int64_t end, int thread, void *context
 }
 
 /* Adds up the parts and transforms the sums back, for 16 output channels and one input channel: an item of a block of
- * output channels, whose sums are [36][C][columns]. */
-static void weight_range(int64_t begin, int64_t end, int thread, void *context)
+ * output channels, whose sums are [frequencies][C][columns]. */
+VINLINE void weight_of(const int tile, const WeightGrad *w, int64_t begin, int64_t end)
 {
-    (void)thread;
-    const WeightGrad *w = context;
+    const int window = winograd_window(tile);
     const int64_t in_channels = w->shape->in_channels, out_channels = w->shape->out_channels;
     const int64_t columns = winograd_columns(w->shape), parts = winograd_parts(w->shape);
     const int64_t per_block = in_channels * COLUMNS / WEFT_LANES;
@@ -257,14 +257,14 @@ static void weight_range(int64_t begin, int64_t end, int thread, void *context)
         const Real *sums = at(outer_sums(w, 0, o), item % per_block, 0);
         Real scattered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
         for (int part = 0; part < VPARTS; part++) {
-            V u[FREQUENCIES], g[TAPS];
-            for (int f = 0; f < FREQUENCIES; f++) {
+            V u[LARGEST_WINDOW * LARGEST_WINDOW];
+            for (int f = 0; f < window * window; f++) {
                 const Real *sum = at(sums, f * sums_stride(w->shape, width), part);
                 u[f] = vload(sum);
                 for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * winograd_sums(w->shape));
             }
-            transform(weight_line_adjoint, WINDOW, KERNEL_SIDE, u, g);
-            for (int tap = 0; tap < TAPS; tap++) vstore(at(scattered, tap, part), g[tap]);
+            transform(weight_line_adjoint, tile, window, KERNEL_SIDE, grid_of(u, window),
+                      (Grid){scattered + part * VWIDTH, KERNEL_SIDE * WEFT_LANES, WEFT_LANES});
         }
         const int64_t c = item % per_block * WEFT_LANES / width, first = o + item % per_block * WEFT_LANES % width;
         for (int64_t lane = 0; lane < WEFT_LANES && first + lane < out_channels; lane++) {
@@ -272,6 +272,13 @@ static void weight_range(int64_t begin, int64_t end, int thread, void *context)
             for (int tap = 0; tap < TAPS; tap++) weight_grad[tap] = scattered[tap * WEFT_LANES + lane];
         }
     }
+}
+
+static void weight_range(int64_t begin, int64_t end, int thread, void *context)
+{
+    (void)thread;
+    const WeightGrad *w = context;
+    FOR_TILE(w->shape, weight_of, w, begin, end);
 }
 
 void KERNEL(winograd_weight_grad)(Real *weight_grad, const Real *in, const WinogradGrad *out_grad, Real *scratch,
