@@ -151,14 +151,21 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
     return (side + WINOGRAD_PACK - 1) / WINOGRAD_PACK * WINOGRAD_PACK * winograd_frequencies(shape) * across;
 }
 
-/* Tiles that are worked on together: about as many as keep what all channels' windows become in the second-level cache,
- * and blocks of about one size. It decides the order of work, not the result. */
+/* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as the second-level
+ * cache has room for, but no single one, which would be slow, and blocks of about one size. It decides the order of work,
+ * not the result. */
+static inline int64_t winograd_block_of(const ConvShape *shape, int64_t all, int64_t channels)
+{
+    enum { FEWEST = 2 };
+    const int64_t tile = channels * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
+    const int64_t most = FEWEST * tile > WINOGRAD_BYTES ? FEWEST : WINOGRAD_BYTES / tile;
+    return conv_divide_up(all, conv_divide_up(all, most));
+}
+
+/* The same of one map: the transforms of all channels are kept, and the products of some. */
 static inline int64_t winograd_block(const ConvShape *shape, int64_t channels)
 {
-    const int64_t all = winograd_tiles(shape);
-    const int64_t tile = (channels + WINOGRAD_SIDE) * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
-    const int64_t blocks = conv_smaller(conv_divide_up(all * tile, WINOGRAD_BYTES), all);
-    return conv_divide_up(all, blocks);
+    return winograd_block_of(shape, winograd_tiles(shape), channels + WINOGRAD_SIDE);
 }
 
 /* Distance between frequencies, in groups of 16 lanes: odd, since the streams that a transform writes would meet in
@@ -201,14 +208,12 @@ static inline int64_t winograd_outer_rows(const ConvShape *shape)
 }
 
 /* Tiles that are worked on together, of several groups if need be: the more, the less often the sums are read and
- * written, as long as what is transformed stays in the second-level cache. */
+ * written. */
 static inline int64_t winograd_outer_block(const ConvShape *shape)
 {
-    const int64_t most = conv_divide_up(shape->groups, winograd_parts(shape)) * winograd_tiles(shape);
+    const int64_t all = conv_divide_up(shape->groups, winograd_parts(shape)) * winograd_tiles(shape);
     const int64_t channels = winograd_outer_rows(shape) + conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
-    const int64_t tile = channels * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
-    const int64_t blocks = conv_smaller(conv_divide_up(most * tile, WINOGRAD_BYTES), most);
-    return conv_divide_up(most, blocks);
+    return winograd_block_of(shape, all, channels);
 }
 
 /* Values of one thread's scratch memory. */

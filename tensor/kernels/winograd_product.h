@@ -29,7 +29,9 @@ VINLINE void product_tile(int height, int width, int64_t count, const Real *u, c
 {
     for (int part = 0; part < VPARTS; part++) {
         V sum[HEIGHT][WIDTH];
+#pragma GCC unroll 8
         for (int c = 0; c < height; c++) {
+#pragma GCC unroll 8
             for (int t = 0; t < width; t++) sum[c][t] = vset(0);
         }
         for (int64_t k = 0; k < count; k++) {
@@ -44,7 +46,9 @@ VINLINE void product_tile(int height, int width, int64_t count, const Real *u, c
                 for (int t = 0; t < width; t++) sum[c][t] = vfma(w, x[t], sum[c][t]);
             }
         }
+#pragma GCC unroll 8
         for (int c = 0; c < height; c++) {
+#pragma GCC unroll 8
             for (int t = 0; t < width; t++) vstore(at(result, c * tiles + t, part), sum[c][t]);
         }
     }

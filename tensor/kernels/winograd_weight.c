@@ -251,17 +251,19 @@ VINLINE void weight_of(const int tile, const WeightGrad *w, int64_t begin, int64
     const int window = winograd_window(tile);
     const int64_t in_channels = w->shape->in_channels, out_channels = w->shape->out_channels;
     const int64_t columns = winograd_columns(w->shape), parts = winograd_parts(w->shape);
-    const int64_t per_block = in_channels * COLUMNS / WEFT_LANES;
+    const int64_t per_block = in_channels * COLUMNS / WEFT_LANES, apart = winograd_sums(w->shape);
     for (int64_t item = begin; item < end; item++) {
         const int64_t o = item / per_block * COLUMNS, width = conv_smaller(columns - o, COLUMNS);
+        const int64_t stride = sums_stride(w->shape, width);
         const Real *sums = at(outer_sums(w, 0, o), item % per_block, 0);
         Real scattered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
         for (int part = 0; part < VPARTS; part++) {
             V u[LARGEST_WINDOW * LARGEST_WINDOW];
             for (int f = 0; f < window * window; f++) {
-                const Real *sum = at(sums, f * sums_stride(w->shape, width), part);
+                const Real *sum = at(sums, f * stride, part);
                 u[f] = vload(sum);
-                for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * winograd_sums(w->shape));
+                for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * apart);
+                for (int64_t i = 0; i < parts; i++) __builtin_prefetch(at(sum + i * apart, 2, 0));
             }
             transform(weight_line_adjoint, tile, window, KERNEL_SIDE, grid_of(u, window),
                       (Grid){scattered + part * VWIDTH, KERNEL_SIDE * WEFT_LANES, WEFT_LANES});
