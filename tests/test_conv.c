@@ -54,7 +54,8 @@ static const Row rows[] = {
     {3, 20, 30, 31, 20, 3, 3, 1, 1, 1, 1, PLAIN},
     {1, 40, 31, 33, 40, 2, 3, 1, 2, 1, 2, NO_BIAS},
     {1, 12, 3, 700, 12, 3, 1, 1, 1, 1, 1, PLAIN},
-    /* Winograd's: whole and partial tiles, more than one block of tiles and of 64 channels, parts of the batch */
+    /* Winograd's: whole and partial tiles of each size, more than one block of tiles and of 64 channels, parts of the
+     * batch */
     {1, 32, 6, 6, 32, 3, 3, 1, 0, 1, 1, PLAIN},
     {15, 32, 5, 8, 36, 3, 3, 1, 0, 1, 1, RELU},
     {16, 36, 9, 7, 32, 3, 3, 1, 1, 1, 1, NO_BIAS},
@@ -62,6 +63,19 @@ static const Row rows[] = {
     {2, 132, 12, 12, 68, 3, 3, 1, 0, 1, 1, PLAIN},
     {2, 68, 5, 5, 132, 3, 3, 1, 1, 1, 1, RELU},
     {81, 32, 6, 6, 32, 3, 3, 1, 0, 1, 1, PLAIN},
+    {33, 36, 8, 8, 32, 3, 3, 1, 1, 1, 1, RELU},
+    {1, 32, 1, 12, 32, 3, 3, 1, 2, 1, 1, PLAIN},
+    {2, 68, 16, 16, 36, 3, 3, 1, 1, 1, 1, PLAIN},
+    /* with tiles of 5 */
+    {33, 32, 12, 12, 32, 3, 3, 1, 0, 1, 1, RELU},
+    {17, 36, 5, 5, 32, 3, 3, 1, 1, 1, 1, NO_BIAS},
+    {15, 32, 10, 13, 32, 3, 3, 1, 1, 1, 1, PLAIN},
+    {1, 132, 7, 12, 68, 3, 3, 1, 0, 1, 1, PLAIN},
+    /* with tiles of 6 */
+    {15, 32, 8, 8, 36, 3, 3, 1, 0, 1, 1, RELU},
+    {33, 36, 12, 14, 32, 3, 3, 1, 0, 1, 1, NO_BIAS},
+    {17, 32, 11, 9, 36, 3, 3, 1, 2, 1, 1, PLAIN},
+    {1, 132, 26, 26, 68, 3, 3, 1, 0, 1, 1, PLAIN},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -225,6 +239,98 @@ __attribute__((constructor)) static void register_rows(void)
                  (int)r->dilation, (int)r->groups);
         tests[i] = (Test){names[i], __FILE__, test_row, i, NULL};
         test_register(&tests[i]);
+    }
+}
+
+/* ---- Winograd's tiles ---- */
+
+enum { WIDE = 32, HALF = WIDE / 2 };
+
+static int tile_of(int64_t height, int64_t width)
+{
+    return winograd_tile(&(ConvShape){.height = {.out = height}, .width = {.out = width}});
+}
+
+TEST(conv2d_chooses_the_tile_with_the_fewest_products)
+{
+    CHECK_EQUAL(tile_of(8, 8), 4);
+    CHECK_EQUAL(tile_of(10, 10), 5);
+    CHECK_EQUAL(tile_of(24, 24), 6);
+    CHECK_EQUAL(tile_of(16, 16), 4);
+    CHECK_EQUAL(tile_of(5, 7), 5);
+    CHECK_EQUAL(tile_of(3, 6), 6);
+    CHECK_EQUAL(tile_of(1, 1), 4);
+}
+
+/* The convolution of WIDE channels; or that of each half, too few for Winograd's algorithm, added up. */
+static Tensor *in_halves(Tensor *x, Tensor *weight, int64_t padding, bool halves)
+{
+    if (!halves) return op_conv2d(x, weight, TENSOR_NONE, .padding = padding);
+    Tensor *first = op_conv2d(op_narrow(x, 1, 0, HALF), op_narrow(weight, 1, 0, HALF), TENSOR_NONE,
+                              .padding = padding);
+    return op_add(first, op_conv2d(op_narrow(x, 1, HALF, HALF), op_narrow(weight, 1, HALF, HALF), TENSOR_NONE,
+                                   .padding = padding));
+}
+
+/* The error of the result and of each gradient, relative to the largest value, must be rounding. */
+static void check_against_halves(int64_t n, int64_t h, int64_t w, int64_t padding)
+{
+    enum { TENSORS = 3 };
+    Tensor *results[2][TENSORS];
+    const Scope scope = scope_open();
+    for (int halves = 0; halves < 2; halves++) {
+        Tensor *x = test_tensor(SHAPE(n, WIDE, h, w), INPUT_STREAM, 1);
+        Tensor *weight = test_tensor(SHAPE(WIDE, WIDE, 3, 3), WEIGHT_STREAM, 1);
+        tensor_set_requires_grad(x, true);
+        tensor_set_requires_grad(weight, true);
+        Tensor *y = in_halves(x, weight, padding, halves);
+        CHECK(backward(y, .grad = test_tensor(tensor_shape(y), GRAD_STREAM, 1)));
+        results[halves][0] = y;
+        results[halves][1] = tensor_grad(x);
+        results[halves][2] = tensor_grad(weight);
+    }
+    for (int i = 0; i < TENSORS; i++) {
+        Real *mine = test_values(results[0][i]), *theirs = test_values(results[1][i]);
+        double largest = 0, error = 0;
+        for (int64_t k = 0; k < tensor_count(results[0][i]); k++) {
+            largest = fmax(largest, fabs((double)theirs[k]));
+            error = fmax(error, fabs((double)mine[k] - (double)theirs[k]));
+        }
+        CHECK_CLOSE(error / largest, 0, sizeof(Real) == sizeof(float) ? 2e-5 : 4e-14);
+        free(mine);
+        free(theirs);
+    }
+    scope_close(scope);
+}
+
+TEST(conv2d_is_the_direct_sum_on_maps_of_every_size)
+{
+    static const int64_t samples[] = {1, 15, 16, 17, 33};
+    int tiles[WINOGRAD_LARGEST + 1] = {0}, row = 0;
+    for (int64_t h = 1; h <= 14; h++) {
+        for (int64_t padding = 0; padding <= 2; padding++, row++) {
+            const int64_t w = row % 2 ? h : 1 + row * 5 % 14;
+            if (h + 2 * padding < 3 || w + 2 * padding < 3) continue;
+            tiles[tile_of(h + 2 * padding - 2, w + 2 * padding - 2)]++;
+            check_against_halves(samples[row % 5], h, w, padding);
+            if (test_failed()) return;
+        }
+    }
+    check_against_halves(17, 24, 24, 1);
+    check_against_halves(2, 26, 26, 0);
+    CHECK(tiles[4] > 5 && tiles[5] > 5 && tiles[6] > 5);
+}
+
+/* One weight on maps of different tiles is packed for each. */
+TEST(conv2d_packs_for_each_tile)
+{
+    Tensor *weight = test_tensor(SHAPE(WIDE, WIDE, 3, 3), WEIGHT_STREAM, 1);
+    for (int64_t side = 6; side <= 12; side++) {
+        Tensor *x = test_tensor(SHAPE(1, WIDE, side, side), INPUT_STREAM, 1);
+        Tensor *fresh = test_tensor(SHAPE(WIDE, WIDE, 3, 3), WEIGHT_STREAM, 1);
+        Tensor *y = op_conv2d(x, weight, TENSOR_NONE), *expected = op_conv2d(x, fresh, TENSOR_NONE);
+        CHECK(y && expected);
+        CHECK_EQUAL_BITS(y->storage->data, expected->storage->data, expected->storage->count);
     }
 }
 

@@ -65,9 +65,11 @@ static void check_all(Build *build, const Size *sizes, int count)
     weft_kernels_use(NULL);
 }
 
-/* Winograd's, with whole and partial tiles, odd maps and more than one block of tiles; and the direct algorithm's. */
+/* Winograd's, with whole and partial tiles of each size, odd maps and more than one block of tiles; and the direct
+ * algorithm's. Tiles of 5 are pooled afterwards. */
 static const Size sizes[] = {{1, 32, 6, 6, 32},   {15, 32, 7, 8, 36}, {16, 32, 10, 9, 32}, {17, 36, 12, 7, 32},
-                             {33, 32, 6, 11, 32}, {2, 32, 5, 5, 68},  {17, 3, 7, 6, 8},    {1, 32, 22, 22, 32}};
+                             {33, 32, 6, 11, 32}, {2, 32, 5, 5, 68},  {17, 3, 7, 6, 8},    {1, 32, 22, 22, 32},
+                             {1, 32, 26, 26, 32}, {17, 32, 14, 13, 36}, {3, 32, 18, 18, 32}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static Tensor *pooled(Tensor *const leaves[LEAVES], bool fused, Tensor **between)

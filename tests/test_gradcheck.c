@@ -117,7 +117,7 @@ static const char *const rows[] = {
     "conv2d padding=2 : Nx2x3x3 2x2x5x5 2",
     "conv2d : Nx2x3x3 3x2x3x3 3",
     "conv2d statistics=1 : Nx3x6x7 4x3x3x3 4",
-    /* Winograd's: tiles of 4x4 outputs, whole and clipped. */
+    /* Winograd's: tiles of each size, whole and clipped. */
     "conv2d : 17x32x6x6 32x32x3x3 32",
     "conv2d relu=1 : 2x32x6x7 32x32x3x3 32",
     "conv2d padding=1 : 3x32x5x7 36x32x3x3 36",
@@ -126,6 +126,9 @@ static const char *const rows[] = {
     "conv2d padding=2 relu=1 : 2x32x3x5 32x32x3x3 32",
     "conv2d max_pool=2 : 17x32x6x6 32x32x3x3 32",
     "conv2d max_pool=2 padding=1 relu=1 : 2x36x5x7 32x36x3x3 none",
+    "conv2d relu=1 : 17x32x8x8 32x32x3x3 32",
+    "conv2d max_pool=2 relu=1 : 17x32x8x9 36x32x3x3 36",
+    "conv2d padding=1 : 2x36x10x9 32x36x3x3 none",
     "conv2d max_pool=3 relu=1 : Nx2x8x7 3x2x3x3 3",
 
     "max_pool2d kernel=2 : Nx2x6x4",

@@ -24,8 +24,9 @@ typedef struct ConvAttributes {
 
 /* ---- Which algorithm ---- */
 
-/* Winograd's for 3x3 kernels with enough channels that it is its products that count, where they are at most half of the
- * direct sum's; direct sums otherwise. Decided by the shape alone, so that results do not depend on the machine. */
+/* Winograd's for 3x3 kernels with so many channels that its products count and not its transforms, where they are at
+ * most half of the direct sum's; direct sums otherwise. Decided by the shape alone, so that results do not depend on
+ * the machine. */
 static bool uses_winograd(const ConvShape *s)
 {
     enum { FEWEST_CHANNELS = 32 };

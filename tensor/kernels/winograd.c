@@ -1,8 +1,8 @@
 /* Winograd's convolution: the forward pass.
  *
- * Why it is fast: there are a quarter of the direct convolution's products or fewer. What is left is moving data: windows are
- * transformed once for all output channels, a block of tiles at a time that stays in the second-level cache, and
- * products are transformed back, and what follows is computed, while they are there. */
+ * Why it is fast: there are a quarter of the direct convolution's products, or fewer. What is left is moving data:
+ * windows are transformed once for all output channels, a block of tiles at a time that stays in the second-level
+ * cache, and products are transformed back, and what follows is computed, while they are there. */
 #include "tensor/kernels/winograd_product.h"
 #include "tensor/parallel.h"
 
@@ -13,28 +13,25 @@ typedef struct Forward {
     const Real *in, *packed;
 } Forward;
 
-/* relu, if asked. */
-VINLINE V finished(const WinogradOut *out, V y)
-{
-    return out->relu ? vmax(vset(0), y) : y;
-}
-
 /* Stores a tile of results in their plane. */
-VINLINE void store_tile(const int tile, const WinogradOut *out, Real *plane, const Square *s, int part, const V *y)
+VINLINE void store_tile(const int tile, const WinogradOut *out, V bias, Real *plane, const Square *s, int part, V *y)
 {
+#pragma GCC unroll 36
+    for (int i = 0; i < tile * tile; i++) y[i] = out->relu ? vmax(vset(0), y[i] + bias) : y[i] + bias;
     Real *corner = at(plane, s->y * s->width + s->x, part);
     if (!is_inside(s)) {
-        EACH_INSIDE(s, i, j) vstore(at(corner, i * s->width + j, 0), finished(out, y[i * tile + j]));
+        EACH_INSIDE(s, i, j) vstore(at(corner, i * s->width + j, 0), y[i * tile + j]);
         return;
     }
+#pragma GCC unroll 8
     for (int i = 0; i < tile; i++) {
 #pragma GCC unroll 8
-        for (int j = 0; j < tile; j++) vstore(at(corner, i * s->width + j, 0), finished(out, y[i * tile + j]));
+        for (int j = 0; j < tile; j++) vstore(at(corner, i * s->width + j, 0), y[i * tile + j]);
     }
 }
 
 /* Stores the maxima of a tile's windows in the pooled plane, from `offset` on in the whole result. */
-VINLINE void store_pooled(const int tile, const WinogradOut *out, int64_t offset, const Square *s, int part,
+VINLINE void store_pooled(const int tile, const WinogradOut *out, V bias, int64_t offset, const Square *s, int part,
                           const V *y)
 {
     const Square pooled = pooled_square(s);
@@ -43,10 +40,10 @@ VINLINE void store_pooled(const int tile, const WinogradOut *out, int64_t offset
         const int64_t to = offset + ((pooled.y + i) * pooled.width + pooled.x + j) * WEFT_LANES + part * VWIDTH;
         const V *window = y + (i * tile + j) * WINOGRAD_POOL;
         Maximum best = maximum_start(0);
-        maximum_take(&best, window[0], 0);
-        maximum_take(&best, window[1], 1);
-        maximum_take(&best, window[tile], 2);
-        maximum_take(&best, window[tile + 1], 3);
+        maximum_take(&best, window[0] + bias, 0);
+        maximum_take(&best, window[1] + bias, 1);
+        maximum_take(&best, window[tile] + bias, 2);
+        maximum_take(&best, window[tile + 1] + bias, 3);
         if (out->relu) {
             const I open = best.value > vset(0);
             best.place = (open & best.place) | (~open & WINOGRAD_CLOSED);
@@ -73,9 +70,8 @@ VINLINE void finish_tiles(const int tile, const bool pool, const Forward *f, int
             V y[LARGEST_TILE * LARGEST_TILE];
             transform(output_line, tile, winograd_window(tile), tile, frequencies_of(products, t, stride, tile, part),
                       grid_of(y, tile));
-            for (int i = 0; i < tile * tile; i++) y[i] += bias;
-            if (pool) store_pooled(tile, out, offset, &s, part, y);
-            else store_tile(tile, out, out->values + offset, &s, part, y);
+            if (pool) store_pooled(tile, out, bias, offset, &s, part, y);
+            else store_tile(tile, out, bias, out->values + offset, &s, part, y);
         }
     }
 }

@@ -1,5 +1,5 @@
-/* Kernels of Winograd's convolution F(m x m, 3x3), m = 4, 5 or 6: 3x3 kernels with stride 1, dilation 1 and one section.
- * Internal.
+/* Kernels of Winograd's convolution F(m x m, 3x3), m = 4, 5 or 6, of 3x3 kernels with stride 1, dilation 1 and one
+ * section. Internal.
  *
  * Winograd 1980; Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016. A tile of m x m outputs
  * sees a window of n x n inputs d, n = m + 2. With fixed matrices A (n x m), B (n x n) and G (n x 3), which
@@ -8,8 +8,8 @@
  *     V = B' d B,   U = G g G',   M = sum over input channels of U . V,   y = A' M A       (. elementwise)
  *
  * which takes n^2 products a channel pair where the direct sum takes 9 m^2: 36 for 144, 49 for 225 or 64 for 324. Each
- * of the n^2 frequencies is a matrix product over channels. The gradients are the adjoints of the very same steps on the
- * same tiles:
+ * of the n^2 frequencies is a matrix product over channels. The gradients are the adjoints of the very same steps on
+ * the same tiles:
  *
  *     dM = A dy A',   dU = sum over tiles and samples of dM . V,   dg = G' dU G,
  *     dV = sum over output channels of U . dM,   dx = B dV B' (overlapping windows added)  */
@@ -152,8 +152,8 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
 }
 
 /* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as the second-level
- * cache has room for, but no single one, which would be slow, and blocks of about one size. It decides the order of work,
- * not the result. */
+ * cache has room for, but no single one, which would be slow, and blocks of about one size. It decides the order of
+ * work, not the result. */
 static inline int64_t winograd_block_of(const ConvShape *shape, int64_t all, int64_t channels)
 {
     enum { FEWEST = 2 };

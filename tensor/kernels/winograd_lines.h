@@ -1,12 +1,13 @@
 /* Winograd's transforms along one line, for each size of tile. For kernels.
  *
- * Toom and Cook: the polynomials of n + 2 inputs and of 3 weights are multiplied at n + 1 points and at infinity, where n
- * is the tile's outputs. With the points p, N(x) = product of all (x - p), and N_p(x) = N(x) / (x - p),
+ * They follow Toom and Cook: polynomials are multiplied at as many points as the window has inputs, of which one is
+ * infinity. With the other points p, N(x) = the product of all (x - p), and N_p(x) = N(x) / (x - p),
  *
- *     A' row k: p^k,    B' row of p: the coefficients of N_p,    G row of p: (1, p, p^2) / N_p(p),
+ *     row of p:    (1, p, p^2, ...) in A,  the coefficients of N_p in B',  (1, p, p^2) / N_p(p) in G,
+ *     of infinity: (0, ..., 0, 1) in A,    the coefficients of N in B',    (0, 0, 1) in G.
  *
- * and for infinity: the last unit vector in A' and G, the coefficients of N in B'. The points +p and -p share their even
- * and odd parts. An adjoint is the transposed matrix. */
+ * The points are small, so that little is lost to rounding, and opposite ones share their even and odd parts. An
+ * adjoint is the transposed matrix. */
 #ifndef WEFT_KERNEL_WINOGRAD_LINES_H
 #define WEFT_KERNEL_WINOGRAD_LINES_H
 

@@ -164,8 +164,17 @@ VINLINE WinogradGrad grad_plane(const WinogradGrad *grad, const ConvShape *shape
     return (WinogradGrad){grad->values + offset, grad->indices ? grad->indices + offset : NULL};
 }
 
-/* Where a gradient's vectors are in a tile: as in square_grid, but of a pooled one each value is put, into `room`, where
- * its maximum was. */
+/* Puts a pooled gradient's value where its maximum was, in the window that begins here in a tile; zero elsewhere. */
+VINLINE void unpool(V value, I place, const int tile, V *window)
+{
+    window[0] = (V)((U)value & (U)(place == 0));
+    window[1] = (V)((U)value & (U)(place == 1));
+    window[tile] = (V)((U)value & (U)(place == 2));
+    window[tile + 1] = (V)((U)value & (U)(place == 3));
+}
+
+/* Where a gradient's vectors are in a tile: as in square_grid, but of a pooled one each value is put where its maximum
+ * was, into `room`. */
 VINLINE Grid grad_grid(const WinogradGrad *plane, const Square *s, const int tile, int part, V *room)
 {
     if (tile % WINOGRAD_POOL != 0 || !plane->indices) return square_grid(plane->values, s, tile, part, room);
@@ -174,13 +183,8 @@ VINLINE Grid grad_grid(const WinogradGrad *plane, const Square *s, const int til
     EACH_INSIDE(&pooled, i, j)
     {
         const int64_t group = (pooled.y + i) * pooled.width + pooled.x + j;
-        const U value = (U)vload(at(plane->values, group, part));
         const I place = load_places(plane->indices + group * WEFT_LANES + part * VWIDTH);
-        V *window = room + (i * tile + j) * WINOGRAD_POOL;
-        window[0] = (V)(value & (U)(place == 0));
-        window[1] = (V)(value & (U)(place == 1));
-        window[tile] = (V)(value & (U)(place == 2));
-        window[tile + 1] = (V)(value & (U)(place == 3));
+        unpool(vload(at(plane->values, group, part)), place, tile, room + (i * tile + j) * WINOGRAD_POOL);
     }
     return grid_of(room, tile);
 }

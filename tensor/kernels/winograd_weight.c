@@ -87,10 +87,10 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
         const Real *x = grads + o;                                                                                     \
         width = (columns - o) / VWIDTH < OUTER_WIDTH ? (columns - o) / VWIDTH : OUTER_WIDTH;                           \
         if (OUTER_WIDTH > 3 && width > 3)                                                                              \
-            outer_tile(height, 4, samples, from, x, columns, to + o, resume);                             \
-        else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, resume);            \
-        else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, resume);            \
-        else outer_tile(height, 1, samples, from, x, columns, to + o, resume);                            \
+            outer_tile(height, 4, samples, from, x, columns, to + o, resume);                                          \
+        else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, resume);                         \
+        else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, resume);                         \
+        else outer_tile(height, 1, samples, from, x, columns, to + o, resume);                                         \
     }
 
 /* sums [C][columns] (+)= the product of windows [C][samples] and grads [samples][columns]. */
@@ -144,28 +144,50 @@ VINLINE WinogradGrad plane_of_column(const WeightGrad *w, const OuterBlock *b, c
     return grad_plane(w->out_grad, w->shape, t->group * w->shape->out_channels + channel);
 }
 
-/* Transforms the gradients of VWIDTH channels in tile number t to [frequencies][16 samples][columns]. They are
- * transposed before, when there are 16 values a channel and not 36, or 36 and not 64. */
-VINLINE void transform_grads_of_tile(const int tile, const WeightGrad *w, const OuterBlock *b, int64_t t,
-                                     int64_t column, Real *result)
+/* Loads the gradients of VWIDTH channels in a tile, [place][sample][channel]: transposed, since that is less work
+ * before the transform than after it. Of a pooled gradient, whose tile's `side` is half, it is the values, then as many
+ * indices: less work again. */
+VINLINE void load_transposed(const int side, const bool pooled, const WeightGrad *w, const OuterBlock *b,
+                             const GradTile *t, int64_t column, int part, V (*rows)[VWIDTH])
 {
+    const Square s = pooled ? pooled_square(&t->square) : t->square;
+    const int count = side * side, all = pooled ? 2 * count : count;
+    for (int k = count; k < all && !is_inside(&s); k++) {
+        for (int i = 0; i < VWIDTH; i++) rows[k][i] = vset(0);
+    }
+    for (int i = 0; i < VWIDTH; i++) {
+        const WinogradGrad plane = plane_of_column(w, b, t, column + i);
+        V room[LARGEST_TILE * LARGEST_TILE];
+        const Grid y = square_grid(plane.values, &s, side, part, room);
+        for (int k = 0; k < count; k++) rows[k][i] = vload(y.first + k / side * y.below + k % side * y.beside);
+        if (!pooled) continue;
+        const PoolIndex *places = plane.indices + (s.y * s.width + s.x) * WEFT_LANES + part * VWIDTH;
+        EACH_INSIDE(&s, j, l) rows[count + j * side + l][i] = (V)load_places(places + (j * s.width + l) * WEFT_LANES);
+    }
+    for (int k = 0; k < all; k++) transpose_vectors(rows[k]);
+}
+
+/* Transforms the gradients of VWIDTH channels in tile number t to [frequencies][16 samples][columns]. */
+VINLINE void transform_grads_of_tile(const int tile, const bool pooled, const WeightGrad *w, const OuterBlock *b,
+                                     int64_t t, int64_t column, Real *result)
+{
+    const int side = pooled ? tile / WINOGRAD_POOL : tile;
     const int64_t stride = grads_stride(b) * WEFT_LANES;
     const GradTile here = grad_tile(tile, w, b, t), next = grad_tile(tile, w, b, t + 1 < b->tiles ? t + 1 : t);
     for (int part = 0; part < VPARTS; part++) {
         V rows[LARGEST_TILE * LARGEST_TILE][VWIDTH];
-        for (int i = 0; i < VWIDTH; i++) {
-            const WinogradGrad plane = plane_of_column(w, b, &here, column + i);
-            V room[LARGEST_TILE * LARGEST_TILE];
-            const Grid y = grad_grid(&plane, &here.square, tile, part, room);
-            for (int k = 0; k < tile * tile; k++) rows[k][i] = vload(y.first + k / tile * y.below + k % tile * y.beside);
-        }
-        for (int k = 0; k < tile * tile; k++) transpose_vectors(rows[k]);
+        load_transposed(side, pooled, w, b, &here, column, part, rows);
         for (int i = 0; i < VWIDTH; i++) {
             Real *to = result + (t * WEFT_LANES + part * VWIDTH + i) * b->columns + column;
             const WinogradGrad ahead = plane_of_column(w, b, &next, column + i);
+            V room[LARGEST_TILE * LARGEST_TILE];
             if (part == 0) prefetch_grads(&ahead, &next.square, tile);
+            for (int k = 0; k < side * side && pooled; k++)
+                unpool(rows[k][i], (I)rows[side * side + k][i], tile,
+                       room + (k / side * tile + k % side) * WINOGRAD_POOL);
             transform(output_line_adjoint, tile, tile, winograd_window(tile),
-                      (Grid){(Real *)&rows[0][i], tile * VWIDTH * VWIDTH, VWIDTH * VWIDTH},
+                      pooled ? grid_of(room, tile)
+                             : (Grid){(Real *)&rows[0][i], tile * VWIDTH * VWIDTH, VWIDTH * VWIDTH},
                       (Grid){to, winograd_window(tile) * stride, stride});
         }
     }
@@ -174,7 +196,11 @@ VINLINE void transform_grads_of_tile(const int tile, const WeightGrad *w, const 
 VINLINE void transform_grads_of(const int tile, const WeightGrad *w, const OuterBlock *b, Real *result)
 {
     for (int64_t column = 0; column < b->columns; column += VWIDTH) {
-        for (int64_t t = 0; t < b->tiles; t++) transform_grads_of_tile(tile, w, b, t, column, result);
+        for (int64_t t = 0; t < b->tiles; t++) {
+            if (tile % WINOGRAD_POOL == 0 && w->out_grad->indices)
+                transform_grads_of_tile(tile, true, w, b, t, column, result);
+            else transform_grads_of_tile(tile, false, w, b, t, column, result);
+        }
     }
 }
 
