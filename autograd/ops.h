@@ -83,8 +83,8 @@ typedef struct Conv2dOptions {
     int64_t groups;            /* 0: 1; divides C and O */
     bool relu;                 /* relu of the result, in the same pass: bit for bit op_relu(op_conv2d(...)) */
     int64_t max_pool;          /* 0: none; else op_max_pool2d with this window follows, bit for bit, in the same pass
-                                * where it can be: window 2, Winograd's algorithm, no statistics (which are those of
-                                * the result before pooling) */
+                                * where it can be: window 2, Winograd's algorithm with an even tile, no statistics
+                                * (which are those of the result before pooling) */
     bool statistics;           /* also keep the channel statistics that op_batch_norm2d wants, while they are at hand */
     char end;
 } Conv2dOptions;
