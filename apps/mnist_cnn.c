@@ -37,12 +37,15 @@ int main(int argc, char **argv)
                         &(TrainerApp){.name = "mnist_cnn",
                                       .about = "trains a network of 593,200 parameters to read digits",
                                       .model = net_new,
-                                      .epochs = 10,
+                                      .epochs = 16,
                                       .batch_size = 128,
                                       .schedule = SCHEDULE_ONE_CYCLE,
                                       .lr = 0.05,
                                       .momentum = 0.9,
                                       .cycle_momentum = true,
                                       .weight_decay = 1e-4,
-                                      .augmentation = {.rotation = 10}});
+                                      .augmentation = {.rotation = 10,
+                                                       .translation = 2,
+                                                       .scale = 0.1,
+                                                       .shear = 10}});
 }
