@@ -258,6 +258,12 @@ bench: $(BENCH) ## measure each convolution and both networks: 4 minutes of a qu
 compare: all $(BENCH) ## measure both networks beside PyTorch and ONNX Runtime, where they are installed
 	@tests/compare.sh
 
+# ---- Accuracy ----
+
+.PHONY: ablation
+ablation: all data ## measure what each piece of mnist_tiny's recipe is worth: an hour of two cores
+	@tests/ablation.sh
+
 # ---- Faults ----
 
 FUZZ_SECONDS ?= 60
