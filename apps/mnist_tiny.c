@@ -48,6 +48,5 @@ int main(int argc, char **argv)
                                       .momentum = 0.9,
                                       .cycle_momentum = true,
                                       .weight_decay = 1e-4,
-                                      .dropout = 0.03,
-                                      .augmentation = {.rotation = 10}});
+                                      .augmentation = {.rotation = 10, .translation = 1}});
 }

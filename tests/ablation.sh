@@ -49,6 +49,6 @@ row "no weight decay" --weight-decay 0
 row "momentum not cycled" --momentum 0.9
 row "steps instead of one cycle" --schedule step --momentum 0.9
 row "label smoothing" --label-smoothing 0.05
-row "half the rate" --lr 0.05
+row "twice the rate" --lr 0.1
 row "half the batch" --batch-size 32
 row "half the epochs" --epochs 10

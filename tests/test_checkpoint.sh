@@ -121,8 +121,8 @@ run 1 $train --resume --checkpoint "$work/nowhere"
 says "$work/nowhere: cannot open"
 run 1 $train --resume --checkpoint "$work/whole.safetensors"
 says 'whole.safetensors: no checkpoint; weights are for --load'
-run 1 $train --resume --checkpoint "$work/done" --lr 0.1
-says "--lr is 0.1, the checkpoint's training had 0.05"
+run 1 $train --resume --checkpoint "$work/done" --momentum 0.8
+says "--momentum is 0.8, the checkpoint's training had 0.9"
 run 1 $train --resume --checkpoint "$work/done" --load "$work/whole.safetensors"
 says "the checksum of --load's file is "
 run 1 ${train/mnist_tiny/mnist_cnn} --resume --checkpoint "$work/done"
