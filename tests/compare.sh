@@ -48,7 +48,10 @@ weft() { "$BUILD/$1" --data "$DATA" --no-augment --threads "$THREADS" --quiet "$
 # mnist_tiny with dropout after each block, as the peer's network has it.
 declare -A dropout=([mnist_tiny]="--dropout 0.03")
 # shellcheck disable=SC2086
-weft_train() { weft "$1" ${dropout[$1]} --batch-size 128 --limit "$LIMIT" --validate 1 --epochs "$2" --log "$work/$1.csv"; }
+weft_train()
+{
+    weft "$1" ${dropout[$1]} --batch-size 128 --limit "$LIMIT" --validate 1 --epochs "$2" --log "$work/$1.csv"
+}
 # One image is trained on, at rate 0, and 10,000 are tested.
 weft_test() { weft "$1" --limit 1 --schedule constant --lr 0 --epochs "$2"; }
 pytorch_train() { "$python" $pytorch train "$1" "$DATA" "$LIMIT" "$2" "$THREADS"; }
