@@ -15,13 +15,13 @@ row()
     shift
     [[ $name =~ ${ROWS:-.} ]] || return 0
     csv=$folder/${name//[^a-z0-9]/-}.csv
-    part=$(mktemp "$folder/part.XXXXXX") || exit 1
+    part=$folder/unfinished
+    rm -f "$part"
     if [ ! -f "$csv" ]; then
         "$BUILD/mnist_tiny" --data "$DATA" --threads "${THREADS:-2}" --validate "$VALIDATE" --runs "$RUNS" \
             --seed "$SEED" --log "$part" --quiet "$@" > "$folder/out" || exit 1
         mv "$part" "$csv" || exit 1
     fi
-    rm -f "$part"
     # The last epoch of each seed: columns seed, epoch, ..., test_loss, test_accuracy.
     awk -F, -v name="$name" -v options="$*" '
         NR > 1 { loss[$1] = $6; accuracy[$1] = 100 * $7 }
@@ -33,8 +33,8 @@ row()
                 if (n == 1 || accuracy[seed] < least) least = accuracy[seed]
             }
             for (seed in accuracy) square += (accuracy[seed] - sum / n) ^ 2
-            printf "| %s | `%s` | %.3f | %.3f | %.2f | %.4f |\n", name, options, sum / n,
-                   n > 1 ? sqrt(square / (n - 1)) : 0, least, losses / n
+            deviation = n > 1 ? sqrt(square / (n - 1)) : 0
+            printf "| %s | `%s` | %.3f | %.3f | %.2f | %.4f |\n", name, options, sum / n, deviation, least, losses / n
         }' "$csv"
 }
 
