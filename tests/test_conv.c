@@ -263,6 +263,20 @@ TEST(conv2d_chooses_the_tile_with_the_fewest_products)
     CHECK_EQUAL(tile_of(1, 1), 4);
 }
 
+/* A block of a single tile would be slow: 25 tiles, say, are not 24 and 1. */
+TEST(conv2d_works_on_no_single_tile_of_several)
+{
+    for (int64_t side = 1; side <= 64; side++) {
+        for (int64_t channels = WIDE; channels <= 16 * WIDE; channels *= 2) {
+            const ConvShape shape = {.height = {.out = side}, .width = {.out = side}};
+            const int64_t tiles = winograd_tiles(&shape);
+            const Parts blocks = winograd_blocks(&shape, channels);
+            CHECK_EQUAL(conv_part_begin(blocks, blocks.count), tiles);
+            CHECK(tiles == 1 || blocks.least > 1);
+        }
+    }
+}
+
 /* The convolution of WIDE channels; or that of each half, too few for Winograd's algorithm, added up. */
 static Tensor *in_halves(Tensor *x, Tensor *weight, int64_t padding, bool halves)
 {

@@ -1,4 +1,5 @@
-/* Each pass reads and writes every value once: it is memory that bounds them. */
+/* Batch norm: statistics, forward, and the two passes of the gradient. Each goes through memory once (the statistics
+ * read a plane twice, the second time from the cache): it is memory that bounds them. */
 #include "tensor/kernels/batch_norm.h"
 
 #include "tensor/kernels/kernels.h"

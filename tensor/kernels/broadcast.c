@@ -1,3 +1,4 @@
+/* Strided loops over two operands, a row of the last dimension at a time. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"
@@ -74,7 +75,7 @@ static void run_space(const Loop *loop)
                            int64_t count)                                                                              \
     {                                                                                                                  \
         int64_t done = 0;                                                                                              \
-        if (out_step == 1 && (a_step | 1) == 1 && (b_step | 1) == 1) {                                                 \
+        if (out_step == 1 && (a_step | 1) == 1 && (b_step | 1) == 1) { /* steps of 0 or 1 */                           \
             done = count / VWIDTH * VWIDTH;                                                                            \
             if (a_step && b_step) name##_vectors(out, a, 1, b, 1, done);                                               \
             else if (a_step) name##_vectors(out, a, 1, b, 0, done);                                                    \

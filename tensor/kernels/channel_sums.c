@@ -1,3 +1,4 @@
+/* Sums of each channel in each group, the gradient of a bias, in one pass with the relu mask or the unpooling. */
 #include "tensor/kernels/channel_sums.h"
 
 #include <stddef.h>
@@ -32,6 +33,9 @@ void KERNEL(channel_sums)(Real *sums, Real *masked, const Real *grad, const Real
     parallel_for(planes, 1 + SUMS_GRAIN / (area * WEFT_LANES), sums_range, &(Sums){sums, masked, grad, out, area});
 }
 
+/* The pooling window's side. */
+enum { SIDE = 2 };
+
 typedef struct PooledSums {
     Real *sums;
     const Real *grad;
@@ -39,10 +43,9 @@ typedef struct PooledSums {
     PoolShape shape;
 } PooledSums;
 
-/* One row of the map below the pooled one: each window's gradient counts in the row and column of its maximum. */
+/* One row of the map that was pooled: each window's gradient counts in the row and column of its maximum. */
 VINLINE void add_row(const PoolShape *s, int64_t row, const Real *grad, const PoolIndex *indices, V *chains)
 {
-    enum { SIDE = 2 };
     const int64_t first = row / SIDE * s->out_width, start = row * s->in_width;
     for (int64_t x = 0; x < s->out_width * SIDE; x++) {
         const int64_t at = (first + x / SIDE) * WEFT_LANES;
@@ -61,7 +64,7 @@ static void pooled_range(int64_t begin, int64_t end, int thread, void *context)
         for (int p = 0; p < VPARTS; p++) {
             const int64_t offset = plane * area + p * VWIDTH;
             V chains[PLANE_CHAINS] = {0};
-            for (int64_t y = 0; y < s->shape.out_height * 2; y++)
+            for (int64_t y = 0; y < s->shape.out_height * SIDE; y++)
                 add_row(&s->shape, y, s->grad + offset, s->indices + offset, chains);
             sum[p] = fold_chains(chains);
         }

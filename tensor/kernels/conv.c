@@ -84,7 +84,8 @@ VINLINE void add_tap(const int channels, const int outputs, V sum[CONV_PACK][MOS
 /* How taps lie: in one row, in rows of 3 neighbours for outputs that are neighbours, or otherwise. */
 enum { ONE_ROW, THREES, ROWS, ARRANGEMENTS };
 
-/* A tile of outputs. Those for one arrangement of taps have registers enough for their innermost loop. */
+/* A register tile of outputs. Each arrangement of taps is compiled by itself: one loop for all would need more pointers
+ * than there are registers. */
 VINLINE void tile(const int channels, const int outputs, const int arrangement, const Patch *patch, const Real *in,
                   const Real *weights, const Real *bias, Real *out)
 {
@@ -123,8 +124,9 @@ VINLINE void tile(const int channels, const int outputs, const int arrangement, 
     }
 }
 
-/* Tiles of c channels: F(c, n) for each number n of outputs that leaves registers for the values and a weight. */
-#if VBYTES == 64 || defined(__aarch64__)
+/* Tiles of c channels: F(c, n) for each number n of outputs that leaves registers for the values and a weight.
+ * most_outputs[c] is the largest n, 0 where there are no tiles of c channels: those are cut into fewer. */
+#if VREGISTERS == 32
 #define TILES_8(F) F(8, 1) F(8, 2) F(8, 3)
 #define TILES_3(F) F(3, 1) F(3, 2) F(3, 3) F(3, 4) F(3, 5) F(3, 6) F(3, 7)
 #define TILES_4(F) F(4, 1) F(4, 2) F(4, 3) F(4, 4) F(4, 5) F(4, 6)
@@ -226,14 +228,14 @@ static Span block_rows(const Correlation *c, const Axis *y, int64_t block)
     return (Span){.begin = block * y->out / c->blocks, .end = (block + 1) * y->out / c->blocks};
 }
 
-/* Copies runs of so many groups of lanes, `from_next` and `to_next` values apart. They are too short for the hardware
- * to foresee the next ones, so those are asked for meanwhile. */
-static void gather(Real *to, int64_t to_next, const Real *from, int64_t from_next, int64_t runs, int64_t run)
+/* Copies runs of `length` groups of lanes, which start `from_next` values apart, and `to_next` in the copy. They are
+ * too short for the hardware to foresee the next ones, so those are asked for meanwhile. */
+static void gather(Real *to, int64_t to_next, const Real *from, int64_t from_next, int64_t runs, int64_t length)
 {
     enum { AHEAD = 2 };
     for (int64_t i = 0; i < runs; i++, to += to_next, from += from_next) {
         const Real *const ahead = i + AHEAD < runs ? from + AHEAD * from_next : from;
-        for (int64_t j = 0; j < run * WEFT_LANES; j += VWIDTH) {
+        for (int64_t j = 0; j < length * WEFT_LANES; j += VWIDTH) {
             __builtin_prefetch(ahead + j, 0, 2);
             vstore(to + j, vload(from + j));
         }
@@ -326,7 +328,7 @@ static void correlate_items(int64_t begin, int64_t end, int thread, void *contex
     }
 }
 
-/* How many more rows than it has itself a block reads, with steps of 1. */
+/* A block of r rows of outputs reads at most r in_step + this many rows of the input. */
 static int64_t rows_beyond(const Correlation *c)
 {
     int64_t most = 0;
@@ -338,8 +340,8 @@ static int64_t rows_beyond(const Correlation *c)
     return most;
 }
 
-/* Cuts maps into blocks of rows. Those that the L2 cache does not hold are gathered, unless so many rows are needed for
- * one of outputs that there is no room, or strides skip most of them. */
+/* Cuts maps into blocks of rows. A map that the L2 cache does not hold is gathered, unless only one tile reads it,
+ * strides skip most rows, or there is no room for the rows that one row of outputs needs. */
 static void cut_blocks(Correlation *c)
 {
     const ConvShape *s = c->shape;

@@ -57,6 +57,27 @@ static inline int64_t conv_divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Things cut into parts of about one size: `count` of them, the first `wider` of least + 1, the others of `least`. */
+typedef struct Parts {
+    int64_t count, least, wider;
+} Parts;
+
+static inline Parts conv_cut(int64_t things, int64_t count)
+{
+    return (Parts){count, things / count, things % count};
+}
+
+static inline int64_t conv_part_begin(Parts parts, int64_t i)
+{
+    return i * parts.least + conv_smaller(i, parts.wider);
+}
+
+/* The size of the largest. */
+static inline int64_t conv_part_most(Parts parts)
+{
+    return parts.least + (parts.wider > 0);
+}
+
 /* The gradient of the weight is defined as a sum over chunks of so many groups. In a chunk the outputs are cut into
  * rectangles that use the same taps (the middle, and single rows and columns where some taps are outside of the input),
  * taken row by row; each lane sums over rectangle, group, y and x in order, then the lanes are folded as a tree; the

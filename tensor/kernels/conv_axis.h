@@ -7,9 +7,9 @@
 /* Output q, stored at out_first + q out_step, sums over the taps t that are inside the input at first + q in_step +
  * t tap_step, times weight number weight_first + t weight_step. */
 typedef struct Axis {
-    int64_t in, in_step, first;
-    int64_t out, out_step, out_first, out_size;
-    int64_t taps, tap_step, weights, weight_step, weight_first;
+    int64_t in, in_step, first;                 /* in: positions of the input */
+    int64_t out, out_step, out_first, out_size; /* out: outputs; out_size: the positions that they are among */
+    int64_t taps, tap_step, weights, weight_step, weight_first; /* taps: of these outputs; weights: of the kernel */
 } Axis;
 
 /* Neighbouring outputs along one axis that use the same taps. */

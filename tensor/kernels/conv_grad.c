@@ -15,7 +15,7 @@
 
 #include <stddef.h>
 
-/* Bytes of input that a window's block of rows may read. */
+/* About as many bytes of input as a window's block of rows reads. */
 static const int64_t BLOCK_BYTES = 24 << 10;
 /* The most output channels of an item of work: more would leave room for the sums of few windows. */
 static const int64_t MOST_SLICE = 64;
@@ -25,27 +25,17 @@ static const int64_t ITEMS_PER_THREAD = 2;
 static const int64_t THREAD_WORK = 1 << 14;
 
 /* The largest windows, and how many sums leave registers for what is multiplied. */
-#if VBYTES == 64 || defined(__aarch64__)
+#if VREGISTERS == 32
 enum { MOST_ROWS = 3, MOST_SUMS = 24, MOST_POINTS = 6 };
 #else
 enum { MOST_ROWS = 1, MOST_SUMS = 12, MOST_POINTS = 3 };
 #endif
 enum { MOST_TAPS = 3, MOST_COLUMNS = MOST_POINTS, MOST_CHANNELS = 8 };
 
-/* Things cut into parts: `count` of them, the first `wider` of least + 1, the others of `least`. */
-typedef struct Parts {
-    int64_t count, least, wider;
-} Parts;
-
+/* In parts of at most so many. */
 static Parts cut(int64_t things, int64_t most)
 {
-    const int64_t count = conv_divide_up(things, most);
-    return (Parts){count, things / count, things % count};
-}
-
-static int64_t part_begin(Parts parts, int64_t i)
-{
-    return i * parts.least + conv_smaller(i, parts.wider);
+    return conv_cut(things, conv_divide_up(things, most));
 }
 
 typedef struct WeightGrad {
@@ -57,7 +47,7 @@ typedef struct WeightGrad {
     int64_t in_channels, out_channels; /* of one section */
     bool pointwise;
     Axis y, x;
-    Parts rows, columns;               /* windows of taps, or columns of input channels */
+    Parts rows, columns;               /* the kernel in windows: rows and columns of taps, or of channels */
     Parts blocks, slices;              /* how the windows and the output channels of a section make items */
     int64_t chunk;                     /* groups */
 } WeightGrad;
@@ -68,7 +58,7 @@ typedef struct Window {
     int64_t groups, height, width;   /* of the rectangle, in so many groups */
     int64_t in_group, in_y, in_x;    /* of the input, from one group, row and output to the next */
     int64_t grad_group, grad_y, plane; /* of the gradient, from one group, row and channel to the next */
-    int64_t rows, columns, row, column; /* taps, and from one to the next */
+    int64_t rows, columns, row, column; /* of taps (columns of channels if pointwise), and from one to the next */
     int64_t sums, sums_row;          /* from the sums of one output channel and row of taps to the next */
 } Window;
 
@@ -165,7 +155,7 @@ VINLINE void tile(const int channels, const int rows, const int columns, const b
 #define CHANNELS_2(F, rows, columns) CHANNELS_1(F, rows, columns) F(2, rows, columns)
 #define CHANNELS_4(F, rows, columns) CHANNELS_2(F, rows, columns) F(4, rows, columns)
 #define CHANNELS_8(F, rows, columns) CHANNELS_4(F, rows, columns) F(8, rows, columns)
-#if VBYTES == 64 || defined(__aarch64__)
+#if VREGISTERS == 32
 #define TILES(F)                                                                                                       \
     CHANNELS_8(F, 1, 1) CHANNELS_8(F, 1, 2) CHANNELS_8(F, 1, 3) CHANNELS_4(F, 1, 4) CHANNELS_4(F, 1, 5)                \
     CHANNELS_4(F, 1, 6) CHANNELS_8(F, 2, 1) CHANNELS_4(F, 2, 2) CHANNELS_4(F, 2, 3) CHANNELS_8(F, 3, 1)                \
@@ -205,8 +195,8 @@ static Item item_of(const WeightGrad *w, int64_t i)
     const int64_t rest = i / w->slices.count / w->blocks.count;
     return (Item){
         .chunk = rest / w->shape->sections, .section = rest % w->shape->sections,
-        .windows = {part_begin(w->blocks, block), part_begin(w->blocks, block + 1)},
-        .channels = {part_begin(w->slices, slice), part_begin(w->slices, slice + 1)},
+        .windows = {conv_part_begin(w->blocks, block), conv_part_begin(w->blocks, block + 1)},
+        .channels = {conv_part_begin(w->slices, slice), conv_part_begin(w->slices, slice + 1)},
     };
 }
 
@@ -218,12 +208,13 @@ typedef struct Place {
 static Place place_of(const WeightGrad *w, int64_t i)
 {
     const int64_t column = i % w->columns.count, row = i / w->columns.count % w->rows.count;
-    const int64_t first = part_begin(w->columns, column), columns = part_begin(w->columns, column + 1) - first;
+    const int64_t first = conv_part_begin(w->columns, column);
+    const int64_t columns = conv_part_begin(w->columns, column + 1) - first;
     if (w->pointwise)
         return (Place){.channel = first, .rows = 1, .columns = columns};
-    const int64_t tap_y = part_begin(w->rows, row);
+    const int64_t tap_y = conv_part_begin(w->rows, row);
     return (Place){.channel = i / w->columns.count / w->rows.count, .tap_y = tap_y, .tap_x = first,
-                   .rows = part_begin(w->rows, row + 1) - tap_y, .columns = columns};
+                   .rows = conv_part_begin(w->rows, row + 1) - tap_y, .columns = columns};
 }
 
 /* The taps of a place that outputs y, x have, for these outputs of some groups. */
@@ -375,9 +366,9 @@ static void cut_items(WeightGrad *w)
 {
     const ConvShape *s = w->shape;
     const int64_t windows = w->pointwise ? w->columns.count : w->in_channels * w->rows.count * w->columns.count;
-    const int64_t sums = (w->rows.least + (w->rows.wider > 0)) * (w->columns.least + (w->columns.wider > 0));
+    const int64_t sums = conv_part_most(w->rows) * conv_part_most(w->columns);
     w->slices = cut(w->out_channels, MOST_SLICE);
-    const int64_t slice = w->slices.least + (w->slices.wider > 0);
+    const int64_t slice = conv_part_most(w->slices);
     const int64_t fewest = conv_divide_up(ITEMS_PER_THREAD * weft_threads(),
                                           conv_chunks(s) * s->sections * w->slices.count);
     w->blocks = cut(windows, conv_smaller(CONV_KEPT / (slice * sums), conv_divide_up(windows, fewest)));

@@ -1,3 +1,4 @@
+/* Dropout: a bit for each element, 8 of them from one block of random numbers; applying it is one and. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/mask.h"
 #include "tensor/kernels/philox.h"

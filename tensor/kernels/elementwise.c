@@ -1,3 +1,4 @@
+/* Ops that take each value by itself, one row of the table each. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/math.h"
 #include "tensor/parallel.h"

@@ -1,10 +1,17 @@
 /* Kernels: the only code that knows of vectors. Internal.
  *
- * Each source in this folder is compiled once for every instruction set of the machine's family, with WEFT_ISA_NAME
- * set to its name, and defines its functions as KERNEL(name). WEFT_KERNELS lists them all: the table's type, the
- * tables and the test that each ISA computes the same bits follow from that list.
+ * Words: a group is 16 samples, or the 16 values that they have of one element; a part is one of its VPARTS vectors;
+ * a plane is one channel of one group; a map is all channels of one group (and section); a register tile is the sums
+ * that an innermost loop keeps. Winograd's tile is a square of outputs.
  *
- * Kernels cannot fail and allocate nothing: the op has checked shapes and made room. `lanes` arguments are
+ * To read: vector.h first, then elementwise.c and batch_norm.c. Of the convolutions conv.h, conv_axis.h, conv.c and
+ * conv_grad.c; then winograd.h, winograd_lines.h, _transform.h, _product.h, winograd.c, _input.c, _weight.c, _pack.c.
+ *
+ * Each source in this folder but dispatch.c is compiled once for every instruction set of the machine's family, with
+ * WEFT_ISA_NAME set to its name, and defines its functions as KERNEL(name). WEFT_KERNELS lists them all: the table's
+ * type, the tables and the test that each ISA computes the same bits follow from that list.
+ *
+ * Kernels cannot fail and allocate nothing: the op has checked shapes and made room. Arguments in lanes are
  * [groups][elements][16], 64-byte aligned. They start threads through parallel_for only. */
 #ifndef WEFT_KERNELS_H
 #define WEFT_KERNELS_H
@@ -39,7 +46,7 @@ WEFT_KERNELS(KERNEL_PROTOTYPE)
 const Kernels *weft_kernels(void);
 /* Tables that this machine can run, best first, NULL-terminated: for tests. */
 const Kernels *const *weft_kernels_all(void);
-/* Makes ops use another table of weft_kernels_all, NULL the default: for tests that compare ISAs in one process. */
+/* Makes this thread's ops use another table of weft_kernels_all, NULL the default: for tests that compare ISAs. */
 void weft_kernels_use(const Kernels *kernels);
 
 #endif

@@ -1,3 +1,4 @@
+/* From plain values to lanes and back, in blocks that stay in the first-level cache. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"

@@ -1,3 +1,5 @@
+/* Matrix products with the batch in lanes: weights are broadcast, sums stay in registers over all features. The
+ * weight's gradient sums over the batch in lanes, and 16 such sums are folded together. */
 #include "tensor/kernels/linear.h"
 
 #include "tensor/kernels/kernels.h"

@@ -1,4 +1,4 @@
-/* Every kernel, by family: K(name, (arguments)). A new family is its header and a row here. Internal. */
+/* Every kernel, by family: K(name, (arguments)). A new family is its header, included here, and a row. Internal. */
 #ifndef WEFT_KERNEL_LIST_H
 #define WEFT_KERNEL_LIST_H
 
@@ -29,8 +29,8 @@
     LOSS_KERNELS(K)                                                                                                    \
     POOL_KERNELS(K)                                                                                                    \
     REDUCE_KERNELS(K)                                                                                                  \
-    SOFTMAX_KERNELS(K)                                                                                                 \
     SGD_KERNELS(K)                                                                                                     \
+    SOFTMAX_KERNELS(K)                                                                                                 \
     WINOGRAD_KERNELS(K)
 
 #endif

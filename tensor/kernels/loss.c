@@ -1,3 +1,5 @@
+/* Losses: a lane is a sample, so nothing is folded before the sum over the batch; the label's value is found by
+ * comparison, as lanes cannot look up different ones. */
 #include "tensor/kernels/loss.h"
 
 #include <stddef.h>

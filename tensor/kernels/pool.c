@@ -79,7 +79,7 @@ static void run(Pool *pool, ParallelBody *body)
         }                                                                                                              \
     }
 
-/* Loops over a window's rows, from `row` on, and columns. */
+/* Loops over a window's rows and columns. */
 #define FOR_ROWS(w, ky) _Pragma("GCC unroll 3") for (int64_t ky = (w).top; ky < (w).bottom; ky++)
 #define FOR_COLUMNS(w, kx) _Pragma("GCC unroll 3") for (int64_t kx = (w).left; kx < (w).right; kx++)
 

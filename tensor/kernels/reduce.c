@@ -1,3 +1,4 @@
+/* Sums over elements and over samples of a tensor in lanes. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"

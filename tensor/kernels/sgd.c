@@ -1,3 +1,4 @@
+/* A step of SGD, one pass over the values. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/vector.h"
 #include "tensor/parallel.h"

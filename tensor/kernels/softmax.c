@@ -1,3 +1,4 @@
+/* Softmax, log-softmax and argmax: a lane is a sample, so nothing is folded. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/math.h"
 #include "tensor/parallel.h"

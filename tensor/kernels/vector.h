@@ -30,6 +30,13 @@ typedef int32_t LaneInt;
 typedef uint32_t LaneBits;
 #endif
 
+/* Vector registers. */
+#if VBYTES == 64 || defined(__aarch64__)
+#define VREGISTERS 32
+#else
+#define VREGISTERS 16
+#endif
+
 /* Vectors in a group of 16 samples. */
 #define VPARTS (16 / VWIDTH)
 
@@ -172,7 +179,9 @@ VINLINE Real vfold(const V group[VPARTS])
 
 /* Folds pairs of vectors: count of them, made of blocks of 2 * step lanes, into count / 2 of blocks of step lanes.
  * Steps below 4 pair neighbours and stay within a block of 4 lanes, where x86 shuffles in one instruction; larger steps
- * pair vectors 4 apart, so that the 16 groups come out in order. */
+ * pair vectors 4 apart, so that the 16 groups come out in order. Lane i of the result adds lanes VLOW and VHIGH of a
+ * and b laid end to end, which are s apart. With 4 lanes, step 2 makes (a0 + a2, a1 + a3, b0 + b2, b1 + b3) of a and
+ * b, and step 1 then one sum of each. */
 #define VBLOCK(s) ((s) < 4 && VWIDTH > 4 ? 4 : VWIDTH)
 #define VSPLIT(i, s) (((i) % VBLOCK(s)) / (s) * (2 * (s)) + (i) % (s))
 #define VLOW(i, s) ((i) / VBLOCK(s) * VBLOCK(s) + VSPLIT(i, s) % VBLOCK(s) + VSPLIT(i, s) / VBLOCK(s) * VWIDTH)

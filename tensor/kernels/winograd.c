@@ -1,6 +1,7 @@
 /* Winograd's convolution: the forward pass.
  *
- * Why it is fast: there are a quarter of the direct convolution's products, or fewer. What is left is moving data:
+ * Why it is fast: where tiles fit the map there are a quarter of the direct convolution's products, or fewer. What is
+ * left is moving data:
  * windows are transformed once for all output channels, a block of tiles at a time that stays in the second-level
  * cache, and products are transformed back, and what follows is computed, while they are there. */
 #include "tensor/kernels/winograd_product.h"
@@ -110,17 +111,15 @@ static void forward_block(const Forward *f, int64_t group, Tiles tiles, Real *sc
 static void forward_range(int64_t begin, int64_t end, int thread, void *context)
 {
     const Forward *f = context;
-    const int64_t block = winograd_block(f->shape, f->shape->in_channels), all = winograd_tiles(f->shape);
-    const int64_t blocks = conv_divide_up(all, block);
+    const Parts blocks = winograd_blocks(f->shape, f->shape->in_channels);
     Real *scratch = f->scratch + thread * winograd_thread_scratch(f->shape, false);
     for (int64_t item = begin; item < end; item++) {
-        const int64_t first = item % blocks * block;
-        forward_block(f, item / blocks, (Tiles){first, conv_smaller(all - first, block)}, scratch);
+        forward_block(f, item / blocks.count, tiles_of_block(blocks, item % blocks.count), scratch);
     }
 }
 
 void KERNEL(winograd)(const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape)
 {
-    const int64_t blocks = conv_divide_up(winograd_tiles(shape), winograd_block(shape, shape->in_channels));
-    parallel_for(shape->groups * blocks, 1, forward_range, &(Forward){shape, out, scratch, in, packed});
+    const Parts blocks = winograd_blocks(shape, shape->in_channels);
+    parallel_for(shape->groups * blocks.count, 1, forward_range, &(Forward){shape, out, scratch, in, packed});
 }

@@ -28,8 +28,8 @@ enum {
     WINOGRAD_PACK = 8,         /* channels side by side in packed weights */
     WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this */
     WINOGRAD_SIDE = 32,        /* channels whose products are computed together, a multiple of 8 */
-    WINOGRAD_ROWS = 32,        /* the same of dU: input channels, */
-    WINOGRAD_COLUMNS = 64,     /* and output channels, a multiple of 16 */
+    WINOGRAD_ROWS = 32,        /* input channels whose dU are computed together, a multiple of 4, */
+    WINOGRAD_COLUMNS = 64,     /* and output channels whose are, a multiple of 16 */
     WINOGRAD_BYTES = 896 * 1024, /* of transformed tiles and products that are worked on together: they are to stay in
                                   * the second-level cache beside what streams through it */
 };
@@ -152,20 +152,21 @@ static inline int64_t winograd_packed_count(const ConvShape *shape, bool transpo
 }
 
 /* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as the second-level
- * cache has room for, but no single one, which would be slow, and blocks of about one size. It decides the order of
- * work, not the result. */
-static inline int64_t winograd_block_of(const ConvShape *shape, int64_t all, int64_t channels)
+ * cache has room for, but never a single one while there are others, which would be slow. It decides the order of work,
+ * not the result. */
+static inline Parts winograd_blocks_of(const ConvShape *shape, int64_t all, int64_t channels)
 {
     enum { FEWEST = 2 };
     const int64_t tile = channels * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
     const int64_t most = FEWEST * tile > WINOGRAD_BYTES ? FEWEST : WINOGRAD_BYTES / tile;
-    return conv_divide_up(all, conv_divide_up(all, most));
+    const int64_t count = conv_smaller(conv_divide_up(all, most), all / FEWEST);
+    return conv_cut(all, count > 0 ? count : 1);
 }
 
 /* The same of one map: the transforms of all channels are kept, and the products of some. */
-static inline int64_t winograd_block(const ConvShape *shape, int64_t channels)
+static inline Parts winograd_blocks(const ConvShape *shape, int64_t channels)
 {
-    return winograd_block_of(shape, winograd_tiles(shape), channels + WINOGRAD_SIDE);
+    return winograd_blocks_of(shape, winograd_tiles(shape), channels + WINOGRAD_SIDE);
 }
 
 /* Distance between frequencies, in groups of 16 lanes: odd, since the streams that a transform writes would meet in
@@ -179,7 +180,7 @@ static inline int64_t winograd_stride(int64_t channels, int64_t tiles)
 static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input_grad)
 {
     int64_t channels = input_grad ? shape->out_channels : shape->in_channels;
-    int64_t tiles = winograd_block(shape, channels);
+    int64_t tiles = conv_part_most(winograd_blocks(shape, channels));
     return winograd_frequencies(shape) * WEFT_LANES *
            (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_SIDE, tiles));
 }
@@ -213,7 +214,7 @@ static inline int64_t winograd_outer_block(const ConvShape *shape)
 {
     const int64_t all = conv_divide_up(shape->groups, winograd_parts(shape)) * winograd_tiles(shape);
     const int64_t channels = winograd_outer_rows(shape) + conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
-    return winograd_block_of(shape, all, channels);
+    return conv_part_most(winograd_blocks_of(shape, all, channels));
 }
 
 /* Values of one thread's scratch memory. */

@@ -117,11 +117,11 @@ static void input_grad_block(const InputGrad *g, int64_t group, Tiles tiles, Rea
 static void input_grad_range(int64_t begin, int64_t end, int thread, void *context)
 {
     const InputGrad *g = context;
-    const int64_t block = winograd_block(g->shape, g->shape->out_channels), all = winograd_tiles(g->shape);
+    const Parts blocks = winograd_blocks(g->shape, g->shape->out_channels);
     Real *scratch = g->scratch + thread * winograd_thread_scratch(g->shape, true);
     for (int64_t group = begin; group < end; group++)
-        for (int64_t first = 0; first < all; first += block)
-            input_grad_block(g, group, (Tiles){first, conv_smaller(all - first, block)}, scratch);
+        for (int64_t block = 0; block < blocks.count; block++)
+            input_grad_block(g, group, tiles_of_block(blocks, block), scratch);
 }
 
 void KERNEL(winograd_input_grad)(const WinogradInputGrad *in_grad, const WinogradGrad *out_grad, const Real *packed,

@@ -9,7 +9,7 @@
 
 /* The register tile: channels by tiles. */
 enum {
-#if VBYTES == 64 || defined(__aarch64__)
+#if VREGISTERS == 32
     HEIGHT = 8, /* 24 of 32 registers */
 #else
     HEIGHT = 4, /* 12 of 16 */

@@ -201,6 +201,12 @@ typedef struct Tiles {
     int64_t first, count;
 } Tiles;
 
+VINLINE Tiles tiles_of_block(Parts blocks, int64_t block)
+{
+    const int64_t first = conv_part_begin(blocks, block);
+    return (Tiles){first, conv_part_begin(blocks, block + 1) - first};
+}
+
 /* Transforms windows of one plane: that of tile number t goes to column t of each of the frequencies, `stride` groups
  * apart. */
 VINLINE void transform_windows_of(const int tile, const ConvShape *shape, const Real *plane, Tiles tiles, Real *result,

@@ -1,14 +1,14 @@
 /* Winograd's convolution: the gradient of the weights.
  *
- * dU of a frequency is a matrix product over tiles and samples, [C][tiles 16] by [tiles 16][O]. The lanes are part of
- * what is summed over, so the gradient is transposed, output channels innermost: sums then fill whole vectors, 6 input
- * channels by 64 output channels are 24 accumulators, and no lane is ever folded. */
+ * dU of a frequency is a matrix product over tiles and samples, [C][tiles * 16] by [tiles * 16][O]. The lanes are part
+ * of what is summed over, so the gradient is transposed, output channels innermost: sums then fill whole vectors (on
+ * AVX-512 6 input channels by 64 output channels are 24 accumulators), and no lane is ever folded. */
 #include "tensor/kernels/winograd_transform.h"
 #include "tensor/parallel.h"
 
 /* The register tile: channels by vectors of channels. */
 enum {
-#if VBYTES == 64 || defined(__aarch64__)
+#if VREGISTERS == 32
     OUTER_HEIGHT = 6,
     OUTER_WIDTH = 4,
 #else
@@ -22,7 +22,7 @@ typedef struct WeightGrad {
     const Real *in;
     const WinogradGrad *out_grad;
     Real *weight_grad;
-    Real *products; /* dU of each part of the batch, [parts][frequencies][C][O filled up to 16] */
+    Real *products; /* dU, [parts of the batch][blocks of output channels][frequencies][C][columns]: see outer_sums */
     Real *scratch;  /* of the threads */
 } WeightGrad;
 
@@ -63,7 +63,7 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     }
     for (int64_t i = 0; i < samples; i++) {
         V x[OUTER_WIDTH];
-        /* The next tile's sums, which may be farther away than the second-level cache. */
+        /* The sums of the rows below, which may be farther away than the second-level cache. */
         if (i < height * width) __builtin_prefetch(sums + height * columns + i * VWIDTH, 1);
 #pragma GCC unroll 8
         for (int o = 0; o < width; o++) x[o] = vload(grads + i * columns + o * VWIDTH);
@@ -81,7 +81,7 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     }
 }
 
-/* One height of outer_tile at every width. */
+/* The rows of outer_product, whose variables it uses, at one height, a constant, and at every width. */
 #define OUTER_ROW(height)                                                                                              \
     for (int64_t o = 0, width; o < columns; o += width * VWIDTH) {                                                     \
         const Real *x = grads + o;                                                                                     \
@@ -101,7 +101,7 @@ __attribute__((noinline)) static void outer_product(int64_t channels, int64_t sa
     for (int64_t c = 0; c < channels; c += height) {
         const Real *from = windows + c * samples;
         Real *to = sums + c * columns;
-        height = channels - c == 4 || channels - c == 8 ? 4 : OUTER_HEIGHT; /* leaves no 2: channels are fours */
+        height = channels - c == 4 || channels - c == 8 ? 4 : OUTER_HEIGHT; /* never leaves 2: channels are fours */
         if (height == 4) OUTER_ROW(4)
         else OUTER_ROW(OUTER_HEIGHT)
     }
