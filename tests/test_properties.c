@@ -1,4 +1,7 @@
 /* What must hold whatever the numbers are. */
+#include <stdio.h>
+
+#include "autograd/node.h"
 #include "autograd/ops.h"
 #include "data/data.h"
 #include "tests/cases.h"
@@ -205,6 +208,89 @@ TEST(gradients_double_with_the_gradient_of_the_result)
             check_same_bits(op_mul_scalar(tensor_grad(inputs[0][i]), 2), tensor_grad(inputs[1][i]));
         }
     }
+}
+
+/* Puts the values in the opposite order; labels stay labels. */
+static bool turn_around(Tensor *t)
+{
+    const int64_t count = tensor_count(t);
+    Real *values = test_values(t);
+    for (int64_t i = 0; values && i < count / 2; i++) {
+        const Real other = values[count - 1 - i];
+        values[count - 1 - i] = values[i];
+        values[i] = other;
+    }
+    const bool ok = values && tensor_write(t, values, count);
+    free(values);
+    return ok;
+}
+
+/* The gradients of a case's inputs, in lanes or as they are, where one tensor is turned around between forward and
+ * backward: input number `written`, or the result, which counts as one more, or none at -1. False with an error if
+ * backward refuses. */
+static bool gradients_of(const Case *c, bool lanes, int written, Tensor *grads[CASE_INPUTS])
+{
+    Tensor *inputs[CASE_INPUTS], *tensors[CASE_INPUTS + 1];
+    for (int i = 0; i < c->input_count; i++) {
+        inputs[i] = case_input(c, i);
+        tensors[i] = lanes ? op_to_lanes(inputs[i]) : inputs[i];
+    }
+    Tensor *y = tensors[c->input_count] = case_run(c, tensors);
+    if (!y || (written >= 0 && !turn_around(tensors[written]))) return false;
+    if (!backward(y, .grad = case_output_grad(tensor_shape(y)))) return false;
+    for (int i = 0; i < c->input_count; i++) grads[i] = tensor_grad(inputs[i]);
+    return true;
+}
+
+static bool has_same_values(const Tensor *a, const Tensor *b)
+{
+    Real *x = test_values(a), *y = test_values(b);
+    const bool same = x && y && memcmp(x, y, (size_t)tensor_count(a) * sizeof *x) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+/* What backward reads of forward's inputs and result may have been written since: that is an error, or else changes no
+ * gradient. */
+TEST(a_write_is_an_error_or_changes_no_gradient)
+{
+    static const char *const rows[] = {
+        "add : 17x3 17x3",  "sub : 17x3 3",      "mul : 17x3 17x3",   "div : 17x3 17x3*0.5+2",
+        "add_scalar s=1.5 : 17x3",               "mul_scalar s=1.5 : 17x3",
+        "exp : 17x3",       "log : 17x3+1.25",   "sqrt : 17x3+1.25",  "square : 17x3",  "abs : 17x3",
+        "tanh : 17x3*3",    "sigmoid : 17x3*3",  "relu : 17x3",       "neg : 17x3",     "leaky_relu slope=0.1 : 17x3",
+        "sum dims=1 : 17x3x4",                   "mean : 17x3x4",     "flatten : 17x3x4",
+        "transpose a=0 b=1 : 17x3",              "concat dim=1 : 17x3 17x2",
+        "narrow dim=1 start=1 length=2 : 17x4",  "matmul : 17x9 9x4",
+        "linear : 17x5 4x5 4",                   "linear relu=1 : 17x5 4x5 4",
+        "conv2d : 17x2x5x4 3x2x3x3 3",           "conv2d relu=1 : 17x2x5x4 3x2x3x3 3",
+        "conv2d padding=1 relu=1 : 2x32x8x6 32x32x3x3 32",
+        "conv2d padding=1 relu=1 max_pool=2 : 2x32x8x6 32x32x3x3 32",
+        "max_pool2d kernel=2 : 17x2x4x6",        "avg_pool2d kernel=2 : 17x2x4x6",
+        "batch_norm2d training=1 dropout=0.25 : 17x3x4x2 3*0.5+1 3 ~3 ~3*0.25+1",
+        "batch_norm2d : 17x3x4x2 3*0.5+1 3 ~3 ~3*0.25+1",
+        "dropout p=0.25 : 17x3x8",               "softmax dim=1 : 17x10*4",           "log_softmax dim=1 : 17x10*4",
+        "nll_loss : 17x10 labels:17/10",         "cross_entropy label_smoothing=0.125 : 17x10*4 labels:17/10",
+        "mse_loss : 17x3 17x3",
+    };
+    int wrong = 0;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        Case c;
+        Tensor *expected[CASE_INPUTS], *grads[CASE_INPUTS];
+        CHECK(case_parse(&c, rows[r], 0));
+        CHECK(gradients_of(&c, false, -1, expected));
+        for (int k = 0; k < 2 * (c.input_count + 1); k++) {
+            const bool made = gradients_of(&c, k % 2, k / 2, grads);
+            bool right = made || strstr(weft_error(), "was written after");
+            for (int i = 0; i < c.input_count && made; i++)
+                right &= !expected[i] || has_same_values(grads[i], expected[i]);
+            weft_error_clear();
+            if (!right) printf("%s: a write to tensor %d goes unnoticed\n", rows[r], k / 2);
+            wrong += !right;
+        }
+    }
+    CHECK_EQUAL(wrong, 0);
 }
 
 TEST(gradient_of_a_sum_is_ones_and_of_a_mean_their_share)
