@@ -77,6 +77,12 @@ static const Row rows[] = {
     {2, 32, 11, 9, 36, 3, 3, 1, 2, 1, 1, PLAIN},
     {1, 36, 8, 8, 132, 3, 3, 1, 0, 1, 1, PLAIN},
     {1, 32, 26, 26, 32, 3, 3, 1, 0, 1, 1, RELU},
+    /* not Winograd's, for one reason each: the stride, the dilation, the groups, the kernel's height, its width */
+    {2, 32, 8, 9, 32, 3, 3, 2, 1, 1, 1, PLAIN},
+    {2, 32, 8, 9, 32, 3, 3, 1, 2, 2, 1, RELU},
+    {2, 64, 8, 9, 64, 3, 3, 1, 1, 1, 2, PLAIN},
+    {2, 32, 8, 9, 32, 2, 3, 1, 1, 1, 1, PLAIN},
+    {2, 32, 8, 9, 32, 3, 2, 1, 1, 1, 1, PLAIN},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
