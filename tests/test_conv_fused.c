@@ -275,3 +275,16 @@ TEST(conv2d_and_max_pool_in_a_sequential)
     CHECK_ERROR("nn_forward");
     nn_free(net);
 }
+
+/* A pooling whose windows overlap, or leave gaps, or have padding, is no part of the convolution before it. */
+TEST(conv2d_before_a_pooling_that_is_apart)
+{
+    nn_seed(1);
+    Module *net = nn_sequential(nn_conv2d(2, 4, 3), nn_max_pool2d(3, .padding = 1), nn_conv2d(4, 4, 2),
+                                nn_max_pool2d(3, .stride = 2), nn_conv2d(4, 4, 2), nn_max_pool2d(2, .stride = 3));
+    Tensor *x = test_tensor(SHAPE(5, 2, 40, 40), 1, 1), *y = nn_forward(net, x), *step = x;
+    for (int64_t i = 0; i < net->child_count; i++) step = nn_forward(net->children[i].module, step);
+    CHECK(y && step && shape_equal(tensor_shape(y), tensor_shape(step)));
+    CHECK_EQUAL_BITS(y->storage->data, step->storage->data, y->storage->count);
+    nn_free(net);
+}
