@@ -167,6 +167,20 @@ TEST(a_write_to_a_saved_value_is_refused)
     CHECK(!tensor_grad(x) && !tensor_grad(y));
 }
 
+/* Backward turns recording off for its ops and leaves it as it was, on or off, whether it can be or not. */
+TEST(backward_leaves_recording_as_it_was)
+{
+    for (int on = 0; on < 2; on++) {
+        Tensor *x = leaf(3, 1), *y = op_sum(op_square(x));
+        autograd_record(on);
+        CHECK(backward(y));
+        CHECK_EQUAL(autograd_is_recording(), on);
+        CHECK(!backward(y));
+        CHECK_ERROR("keep_graph");
+        CHECK_EQUAL(autograd_record(true), on);
+    }
+}
+
 /* linear reads a copy of x in lanes; that x is written is an error all the same, as no layout shows. */
 TEST(a_write_to_what_was_converted_is_refused)
 {
