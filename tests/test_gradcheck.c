@@ -293,6 +293,9 @@ TEST(gradcheck_tells_right_from_wrong)
     CHECK_ERROR("all zero");
     CHECK(!gradcheck(op_wrong, &slope, &x, 1, .expect_zero = true));
     CHECK_ERROR("input 0");
+    slope = (double)NAN;
+    CHECK(!gradcheck(op_wrong, &slope, &x, 1));
+    CHECK_ERROR("input 0, element");
 }
 
 static Tensor *op_constant(Tensor *const *inputs, void *context)
