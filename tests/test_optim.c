@@ -395,6 +395,10 @@ TEST(short_one_cycle_agrees_with_pytorch)
     CHECK_SCHEDULE(three, {
         {0, 0.049720771772545594, 0.8505584586887436}, {1, 0.023131855133348752, 0.9037365046793212},
         {2, 2e-07, 0.95}});
+    /* A warmup that ends where it begins, at which PyTorch divides by zero, is at its peak. */
+    Schedule sudden = {.kind = SCHEDULE_ONE_CYCLE, .lr = 0.05, .total_steps = 8, .warmup = 0.125,
+                       .cycle_momentum = true};
+    CHECK_SCHEDULE(sudden, {{0, 0.05, 0.85}, {7, 2e-07, 0.95}});
     for (int64_t total = 1; total < 12; total++) {
         Schedule cycle = {.kind = SCHEDULE_ONE_CYCLE, .lr = 0.05, .total_steps = total, .warmup = 0.5};
         for (int64_t step = 0; step < total + 2; step++) CHECK(isfinite(schedule_lr(&cycle, step)));
