@@ -304,6 +304,9 @@ TEST(nn_seed_fixes_values_and_streams)
         for (int64_t j = 0; j < 6; j++) CHECK_CLOSE(value(weights[i], j), value(expected, j), 0);
     }
     CHECK(value(weights[0], 0) != value(weights[1], 0));
+    Tensor *x = tensor_full(SHAPE(17, 5), 1), *expected = op_dropout(x, 0.5, (RandomKey){7, 2, 0});
+    Tensor *dropped = nn_forward(net->children[1].module, x);
+    for (int64_t j = 0; j < 17 * 5; j++) CHECK_CLOSE(value(dropped, j), value(expected, j), 0);
     nn_free(net);
 }
 
