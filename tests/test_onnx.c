@@ -311,6 +311,7 @@ static const char *const rows[] = {
     "conv2d dilation=2 padding=2 stride=3 : Nx2x7x6 3x2x3x3 3", "conv2d groups=2 : Nx4x5x5 6x2x3x3 6",
     "conv2d groups=4 padding=1 relu=1 : Nx4x5x5 4x1x3x3 4", "conv2d : Nx2x5x6 3x2x2x3 3",
     "conv2d padding=1 : Nx32x5x7 36x32x3x3*0.1 36",
+    "conv2d padding=1 relu=1 max_pool=2 : Nx32x8x6 32x32x3x3*0.1 32",
     "max_pool2d kernel=2 : Nx2x6x4", "max_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
     "max_pool2d kernel=2 stride=1 : Nx2x4x5", "max_pool2d kernel=2 : Nx2x5x7", "max_pool2d kernel=2 stride=3 : Nx1x6x7",
     "avg_pool2d kernel=2 : Nx2x6x4", "avg_pool2d kernel=3 stride=2 padding=1 : Nx2x6x5",
