@@ -57,6 +57,25 @@ TEST(idx_files_are_read)
     dataset_free(NULL);
 }
 
+/* The number of the file that is opened next: as before, if all that were opened since are closed. */
+static int next_descriptor(void)
+{
+    const int descriptor = dup(STDERR_FILENO);
+    close(descriptor);
+    return descriptor;
+}
+
+TEST(idx_files_are_closed)
+{
+    static const Idx damaged = {{IMAGES_MAGIC, 5, 2, 3}, 16, 29};
+    const int before = next_descriptor();
+    dataset_free(read_pair(&good_images, &good_labels, 10));
+    CHECK_EQUAL(next_descriptor(), before);
+    CHECK(!read_pair(&damaged, &good_labels, 10));
+    CHECK_ERROR("truncated");
+    CHECK_EQUAL(next_descriptor(), before);
+}
+
 TEST(damaged_idx_images_are_refused)
 {
     static const struct {
