@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/dataset.h"
 #include "tensor/crc.h"
 #include "tensor/memory.h"
 #include "tests/sessions.h"
@@ -370,6 +371,9 @@ TEST(checkpoint_of_a_training_that_is_not_done_is_not_replaced)
     forge(whole, "\"--runs\":\"", "2");
     CHECK(!begins());
     CHECK_ERROR("run 1 of 2, epoch 1 of 4");
+    forge(test_read(test_path("c")), "\"epoch\":\"", "4");
+    CHECK(!begins());
+    CHECK_ERROR("run 1 of 2, epoch 4 of 4");
     forge(whole, "\"epoch\":\"", "x");
     CHECK(!begins());
     CHECK_ERROR("\"epoch\" is x, not a number from 1 to 4");
@@ -450,6 +454,11 @@ TEST(checkpoint_of_other_images_or_weights_is_refused)
     session = session_new(&small_app, test_path("c"), true);
     trainer_session_free_data(&session);
     session.train_set = session.test_set = images(1);
+    CHECK(!trainer_checkpoint_open(&session));
+    CHECK_ERROR("the checksum of --data's images is ");
+    session_free(&session);
+    session = session_new(&small_app, test_path("c"), true);
+    session.train_set->labels[0] ^= 1;
     CHECK(!trainer_checkpoint_open(&session));
     CHECK_ERROR("the checksum of --data's images is ");
     session_free(&session);
