@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "apps/trainer.h"
+#include "apps/trainer_log.h"
 #include "apps/trainer_progress.h"
 #include "apps/trainer_statistics.h"
+#include "tensor/memory.h"
 #include "tests/test.h"
 
 enum { SIDE = 8, CLASSES = 4, COUNT = 50, BATCH = 16, STEPS = 4, FEATURES = 4 * 6 * 6 };
@@ -294,6 +296,24 @@ TEST(trainer_reports_each_step_and_can_be_stopped)
     setting_free(&s);
 }
 
+/* A step that memory is short for leaves no gradient that the next one would add to. */
+TEST(trainer_step_that_fails_leaves_no_gradient)
+{
+    bool done = false;
+    int64_t k = 1;
+    for (; !done; k++) {
+        Setting s = setting_new(0.25, RATE);
+        PassMetrics metrics = {0};
+        weft_alloc_fail_at(k);
+        done = trainer_train(&metrics, s.net, s.loader, op_nll_loss, s.sgd);
+        weft_alloc_fail_at(0);
+        if (!done) CHECK_ERROR("memory");
+        for (int64_t i = 0; i < s.parameters.count; i++) CHECK(!tensor_grad(s.parameters.items[i]));
+        setting_free(&s);
+    }
+    CHECK(k > 50);
+}
+
 TEST(trainer_steady_step_needs_no_conversion_and_no_more_memory)
 {
     Setting s = setting_new(0.25, RATE);
@@ -353,6 +373,35 @@ TEST(metrics_list_grows)
     metrics_free(NULL);
     metrics_free(&metrics);
     CHECK(metrics.epochs == NULL && metrics.count == 0);
+}
+
+TEST(log_rows_are_in_the_order_of_the_header)
+{
+    const EpochMetrics epoch = {.epoch = 3, .lr = 0.1, .train = {.loss = 1.5, .accuracy = 0.25, .seconds = 2.5},
+                                .test = {.loss = 0.5, .accuracy = 0.75, .seconds = 0.125}};
+    Text rows = {0};
+    CHECK(trainer_log_put(&(TrainerLog){.seeds = false}, &rows, 7, &epoch));
+    CHECK(trainer_log_put(&(TrainerLog){.seeds = true}, &rows, 7, &epoch));
+    CHECK_TEXT(rows.bytes, "3,0.1,1.5,0.25,0.5,0.75,2.500000,0.125000\n7,3,0.1,1.5,0.25,0.5,0.75,2.500000,0.125000\n");
+    weft_text_free(&rows);
+}
+
+/* Half of a first epoch took a minute, so that its other half and a test of 10 seconds are left of it, and 5 epochs. */
+TEST(time_left_counts_all_runs)
+{
+    TrainerDisplay display = {.run = 1, .runs = 3, .epoch = 1, .epochs = 2, .redraws = true, .test_seconds = 10};
+    const int out = dup(STDOUT_FILENO), file = open(test_path("bar"), O_WRONLY | O_CREAT, 0600);
+    CHECK(setenv("COLUMNS", "200", 1) == 0 && fflush(stdout) == 0 && dup2(file, STDOUT_FILENO) >= 0);
+    trainer_display_step(&display, &(PassMetrics){.seconds = 60, .samples = 30}, 30, 60);
+    CHECK(dup2(out, STDOUT_FILENO) >= 0);
+    close(file);
+    close(out);
+    TestBytes bar = test_read(test_path("bar"));
+    CHECK(bar.count > 0 && bar.count < TEST_BYTES);
+    bar.at[bar.count] = '\0';
+    const char *left = strstr((const char *)bar.at, "left ");
+    CHECK(left);
+    CHECK_EQUAL(strncmp(left, "left 1:10, run 12:00", strlen("left 1:10, run 12:00")), 0);
 }
 
 /* Of three runs of two epochs each the last epochs count, and so does an accuracy of 0 as the lowest. */
