@@ -241,6 +241,11 @@ TEST(report_writes_a_png)
     report_png(file, (const uint8_t[]){1, 2, 3, 4}, 1, 1, 4);
     CHECK_TEXT(end_text(file), "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAEElEQVR4AQ"
                            "EFAPr/AAECAwQAGQALubDj6wAAAABJRU5ErkJggg==");
+    /* More than a stored block holds: bytes 33 to 38 are the 90,316 that IDAT has of them, and its first letters. */
+    static const uint8_t large[300 * 300];
+    file = begin_text();
+    report_png(file, large, 300, 300, 1);
+    CHECK_EQUAL(strncmp(end_text(file) + strlen("data:image/png;base64,") + 44, "AAFgzElE", 8), 0);
     free(text);
 }
 
