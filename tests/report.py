@@ -119,8 +119,8 @@ def check_mistakes(page, images, labels, wrong):
         assert bytes(255 - p for p in pixels) == images[index * width * height:(index + 1) * width * height], caption
 
 
-def check_log(text, log):
-    """The last line of the csv is what the head and the ends of the curves say."""
+def check_log(page, text, log):
+    """The last line of the csv is what the head and the ends of the curves say; of several runs each has a row."""
     with open(log) as file:
         rows = list(csv.DictReader(file))
     last = rows[-1]
@@ -132,8 +132,15 @@ def check_log(text, log):
             mean = sum(float(row[name + "_" + measure]) for row in ends) / len(ends)
             means[name, percent] = "%.2f" % (100 * mean) if percent else "%.4f" % mean
     assert dict(((n, p), v) for n, v, p in labels) == means, (labels, means)
-    best = min(float(row["test_loss"]) for row in rows)
-    assert len(rows) > int(last["epoch"]) or "loss was %.4f" % best in text
+    own = rows[-int(last["epoch"]):]
+    assert "loss was %.4f" % min(float(row["test_loss"]) for row in own) in text
+    assert "highest accuracy %.2f%%" % (100 * max(float(row["test_accuracy"]) for row in own)) in text
+    for row, cells in zip(ends, page.tables.get("runs", [])[1:]):
+        measured = [float(row[name]) for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")]
+        loss, accuracy, test_loss, test_accuracy = measured
+        wanted = "%s %.4f %.2f%% %.4f %.2f%%" % (row["seed"], loss, 100 * accuracy, test_loss, 100 * test_accuracy)
+        assert cells == wanted.split(), (cells, wanted)
+    assert len(page.tables.get("runs", ends)) == len(ends) + ("runs" in page.tables)
 
 
 def read_chart(chart):
@@ -158,11 +165,25 @@ def fits(values, points, ticks, scale):
     return len(points) == len(values) and all(abs(p - y) < 0.25 for p, (_, y) in zip(places, points))
 
 
+def check_line(values, points, ticks, title):
+    """Whether the points are at these values, on a linear or a log scale; of accuracies it is the error that counts."""
+    percent = title == "Accuracy"
+    numbers = [(y, 1 - number(t) / 100 if percent else number(t)) for y, t in ticks]
+    values = [1 - v if percent else v for v in values]
+    logs = numbers[1:] if 0 in [n for _, n in numbers] else numbers
+    kept = [(v, p) for v, p in zip(values, points) if v > 0 or logs is numbers]
+    positive, places = zip(*kept) if kept else ((), ())
+    assert fits(positive, places, logs, math.log) or fits(values, points, numbers, lambda v: v), (
+        title, values, points, numbers)
+
+
 def check_curves(text, log):
-    """Every point of every curve of one run is at the csv's value, on a linear or a log scale."""
+    """Every point of every curve is at the csv's value: of one run, or of each of several and of their mean."""
     with open(log) as file:
         rows = list(csv.DictReader(file))
-    if len(rows) > int(rows[-1]["epoch"]) or len(rows) > 200:
+    epochs = int(rows[-1]["epoch"])
+    runs = [rows[i:i + epochs] for i in range(0, len(rows), epochs)]
+    if epochs > 200:
         return
     for chart in xml.etree.ElementTree.fromstring(text).iter("svg"):
         title = chart.find("text")
@@ -171,22 +192,19 @@ def check_curves(text, log):
         ticks, lines = read_chart(chart)
         if title.text == "Learning rate":
             (points,) = lines["line rate"]
-            steps = len(points) // len(rows)
-            assert len(points) == steps * len(rows), "points are thinned here: choose fewer steps"
-            wanted = [float(row["lr"]) for row in rows]
+            steps = len(points) // epochs
+            assert len(points) == steps * epochs, "points are thinned here: choose fewer steps"
+            wanted = [float(row["lr"]) for row in runs[-1]]
             assert fits(wanted, points[steps - 1::steps], [(y, number(t)) for y, t in ticks], lambda v: v), "rate"
             continue
-        percent = title.text == "Accuracy"
-        numbers = [(y, 1 - number(t) / 100 if percent else number(t)) for y, t in ticks]
         for name in ("train", "test"):
+            values = [[float(row[name + "_" + title.text.lower()]) for row in run] for run in runs]
+            faint = lines.get("line %s faint" % name, [])
+            assert len(faint) == (len(runs) if len(runs) > 1 else 0), name
+            for run, points in zip(values, faint):
+                check_line(run, points, ticks, title.text)
             (points,) = lines["line " + name]
-            values = [float(row[name + "_" + title.text.lower()]) for row in rows]
-            values = [1 - v if percent else v for v in values]
-            logs = numbers[1:] if 0 in [n for _, n in numbers] else numbers
-            kept = [(v, p) for v, p in zip(values, points) if v > 0] if logs is not numbers else zip(values, points)
-            positive, places = zip(*kept)
-            assert fits(positive, places, logs, math.log) or fits(values, points, numbers, lambda v: v), (
-                title.text, name, values, points, numbers)
+            check_line([sum(each) / len(runs) for each in zip(*values)], points, ticks, title.text)
 
 
 def main():
@@ -205,7 +223,7 @@ def main():
         decode_png(attributes["src"])
     decode_png(re.search(r'<image [^>]*href="([^"]*)"', text).group(1))
     if len(sys.argv) > 3:
-        check_log(text, sys.argv[3])
+        check_log(page, text, sys.argv[3])
         check_curves(text, sys.argv[3])
     beside = path[:-5]
     for name in ("-samples.svg",) + (("-curves.svg",) if len(sys.argv) > 3 else ()):
