@@ -144,6 +144,11 @@ done
 run 0 "$tiny" $quick --epochs 6 --schedule step --lr 0.08 --no-augment --log "$work/step.csv"
 check 'the step schedule divides by ten after each third' \
     test "$(column 2 "$work/step.csv")" = '0.08 0.08 0.008 0.008 0.0008 0.0008 '
+run 0 "$tiny" $quick --epochs 4 --schedule step --lr 0.08 --no-augment --log "$work/step.csv"
+check 'thirds that are no whole epochs are rounded up' \
+    test "$(column 2 "$work/step.csv")" = '0.08 0.08 0.008 0.008 '
+run 0 "$tiny" $quick --schedule onecycle --lr 0.05 --log "$work/cycle.csv"
+check 'the last step is the last of the cycle' test "$(column 2 "$work/cycle.csv" | cut -d ' ' -f 2)" = 2e-07
 run 0 "$tiny" $quick --schedule constant --lr 0.03 --log "$work/constant.csv"
 check 'the constant schedule is constant' test "$(column 2 "$work/constant.csv")" = '0.03 0.03 '
 
@@ -163,6 +168,16 @@ run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --limit 60
 shows '60 images to train on, 70 held out'
 run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --limit 1000
 shows '100 images to train on, 70 held out'
+# Blank images, at the end of those to train on or as those to test on.
+mkdir "$work/held"
+{ u32 2051 170 28 28; repeat 10 "$work/digits"; rows $((70 * 28)) '\0'; } > "$work/held/train-images-idx3-ubyte"
+{ u32 2051 70 28 28; rows $((70 * 28)) '\0'; } > "$work/held/t10k-images-idx3-ubyte"
+cp "$data/train-labels-idx1-ubyte" "$work/held"
+{ u32 2049 70; repeat 7 "$work/labels"; } > "$work/held/t10k-labels-idx1-ubyte"
+run 0 "$tiny" --data "$work/held" --eval --load "$work/a.safetensors" --validate 70
+loss=$(grep -oE 'loss [0-9.]+' "$work/out")
+run 0 "$tiny" --data "$work/held" --eval --load "$work/a.safetensors"
+check 'the last images are held out' test "$loss" = "$(grep -oE 'loss [0-9.]+' "$work/out")"
 run 1 "$tiny" --data "$work/train-only" --validate 170
 says '170'
 run 1 "$tiny" --data "$work/train-only" --epochs 1
