@@ -107,6 +107,9 @@ shows 'resuming after epoch 4 of 4'
 check 'a training that is done is not trained on' cmp "$work/first.safetensors" "$work/again.safetensors"
 check 'nor is its checkpoint touched' cmp "$work/done" "$work/kept"
 check 'its csv is there again, byte for byte' cmp "$work/done.csv" "$work/again.csv"
+said=$(sed -n 's/.* \([-0-9.]*\) s$/\1/p' "$work/out")
+check "its time counts: $said s" awk -F, -v said="$said" 'NR > 1 { sum += $7 + $8 }
+    END { exit said ~ /^-/ || said < sum - 0.1 }' "$work/done.csv"
 several="$tiny $quick --limit 40 --epochs 2 --runs 3 --checkpoint $work/several"
 run 0 $several --log "$work/several.csv"
 cp "$work/out" "$work/said"
