@@ -100,6 +100,19 @@ TEST(state_round_trip_keeps_every_bit)
     nn_free(to);
 }
 
+/* Values are converted 4096 at a time. */
+TEST(state_of_many_values_is_whole)
+{
+    Module *from = nn_linear(100, 100), *to = nn_linear(100, 100);
+    CHECK(nn_save(from, test_path("a")) && nn_load(to, test_path("a")));
+    Real *saved = test_values(from->parameters.items[0].tensor), *loaded = test_values(to->parameters.items[0].tensor);
+    CHECK_EQUAL_BITS(loaded, saved, 100 * 100);
+    free(saved);
+    free(loaded);
+    nn_free(from);
+    nn_free(to);
+}
+
 /* CRC-64/XZ, a bit at a time: the register is divided by the polynomial, lowest bit first. */
 static uint64_t crc_of(const unsigned char *bytes, size_t count)
 {
