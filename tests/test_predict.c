@@ -216,6 +216,22 @@ TEST(shade_and_noise_are_no_ink)
     }
 }
 
+/* Two of five pixels of the paper are darker, also of its border: fewer than half, and still no ink. */
+TEST(grain_of_the_paper_is_no_ink)
+{
+    enum { SIDE = 100 };
+    static uint16_t values[SIDE * SIDE];
+    uint8_t prepared[PIXELS];
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        const int x = i % SIDE, y = i / SIDE;
+        const bool bar = x >= 45 && x < 55 && y >= 25 && y < 75;
+        values[i] = bar ? 0 : (7 * x + 3 * y) % 5 < 2 ? 51000 : 60000;
+    }
+    CHECK(pgm_prepare(&(Pgm){SIDE, SIDE, values}, prepared));
+    for (int y = 5; y <= 23; y++) CHECK_EQUAL(prepared[y * MNIST_SIDE + 14], 255);
+    for (int x = 0; x < 10; x++) CHECK_EQUAL(prepared[14 * MNIST_SIDE + x], 0);
+}
+
 /* A picture of MNIST's size, a grey row in a bar that is symmetric about pixel (14, 14). */
 TEST(grey_stays_grey_and_symmetry_symmetry)
 {
