@@ -288,3 +288,15 @@ TEST(conv2d_before_a_pooling_that_is_apart)
     CHECK_EQUAL_BITS(y->storage->data, step->storage->data, y->storage->count);
     nn_free(net);
 }
+
+/* Statistics are those of what batch norm is given: of a pooled result, not of what was pooled. */
+TEST(conv2d_with_statistics_and_max_pool)
+{
+    Tensor *x = test_tensor(SHAPE(5, 32, 8, 8), 1, 1), *weight = test_tensor(SHAPE(32, 32, 3, 3), 2, 0.1);
+    Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .padding = 1, .statistics = true, .max_pool = 2);
+    Tensor *apart = op_max_pool2d(op_conv2d(x, weight, TENSOR_NONE, .padding = 1), 2);
+    y = op_batch_norm2d(y, TENSOR_NONE, TENSOR_NONE, TENSOR_NONE, TENSOR_NONE, .training = true);
+    apart = op_batch_norm2d(apart, TENSOR_NONE, TENSOR_NONE, TENSOR_NONE, TENSOR_NONE, .training = true);
+    CHECK(y && apart && shape_equal(tensor_shape(y), tensor_shape(apart)));
+    CHECK_EQUAL_BITS(y->storage->data, apart->storage->data, y->storage->count);
+}
