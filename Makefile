@@ -229,7 +229,7 @@ test: $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 some-tests: all unit parity $(BUILD)/tests/digits ## run some: TESTS="tests/test_apps.sh 'build/tests/unit conv'"
 	@tests/run.sh $(TESTS)
 
-mutate: ## make mistakes in a copy of the tree, does make test notice each? 15 minutes
+mutate: ## make mistakes in a copy of the tree, does make test notice each? An hour
 	@tests/mutate.sh
 
 .PHONY: data fashion
