@@ -261,7 +261,7 @@ compare: all $(BENCH) ## measure both networks beside PyTorch and ONNX Runtime, 
 # ---- Accuracy ----
 
 .PHONY: ablation
-ablation: all data ## measure what each piece of mnist_tiny's recipe is worth: an hour of two cores
+ablation: all data ## measure what each piece of mnist_tiny's recipe is worth: 40 minutes of two cores
 	@tests/ablation.sh
 
 # ---- Faults ----
