@@ -117,7 +117,7 @@ if command -v script > "$work/path"; then
     check 'the picture has 14 lines' test "$(wc -l < "$work/out")" = 15
     check 'and ink' test "$(cut -c 3-30 "$work/out" | tail -n +2 | grep -o '[=+*#%]' | wc -l)" -gt 20
     on_terminal 80 'LC_ALL=C.UTF-8'
-    shows $'\033.36m3 ━+ 100\.00%\033.0m$'
+    shows $'\033.36m3 (━)+ 100\.00%\033.0m$'
     shows '█▀'
 else
     skip 'on a terminal: no script(1)'
