@@ -1,6 +1,9 @@
 # For shell tests to source: counts checks, makes a folder $work that goes away, and ends with the line of counts.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 BUILD=${BUILD:-build} CC=${CC:-gcc}
+# Several tests run at a time: a thread that waits leaves its processor to another's. And steps on little data are too
+# short to wait busily.
+export OMP_WAIT_POLICY=passive
 passed=0 failed=0 skipped=0
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -43,18 +46,22 @@ skip() { skipped=$((skipped + 1)); echo "SKIP $(basename "$0"): $1"; }
 installed_locale() { locale -a 2> "$work/err" | grep -qix "${1/UTF-8/UTF-\\?8}"; }
 # silent COMMAND...: succeeds and says nothing.
 silent() { local said; said=$("$@" 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }; }
-# counted COMMAND...: runs it and adds the counts of its last line "N passed, N failed[, N skipped]" to these. If it
-# fails without having counted a failure, that is one.
+# counted COMMAND...: runs it and adds the counts of its last line "N passed, N failed[, N skipped]" to these.
 counted()
 {
-    local status line p f s
     echo "== $*"
     "$@" 2>&1 | tee "$work/counted"
-    status=${PIPESTATUS[0]}
-    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$work/counted" | tail -n 1)
+    add_counts "$*" "${PIPESTATUS[0]}" "$work/counted"
+}
+# add_counts WHAT STATUS FILE: adds what the file's last line of counts says to these. If it failed without having
+# counted a failure, that is one.
+add_counts()
+{
+    local line p f s
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$3" | tail -n 1)
     read -r p f s <<< "$(tr -c '0-9\n' ' ' <<< "$line")"
-    if [ "${f:-0}" = 0 ] && { [ -z "$line" ] || [ "$status" != 0 ]; }; then
-        echo "FAIL $*: exit status $status, \"${line:-no counts}\""
+    if [ "${f:-0}" = 0 ] && { [ -z "$line" ] || [ "$2" != 0 ]; }; then
+        echo "FAIL $1: exit status $2, \"${line:-no counts}\""
         f=1
     fi
     passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))

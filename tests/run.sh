@@ -1,7 +1,38 @@
 #!/usr/bin/env bash
-# tests/run.sh COMMAND...: runs each, which ends with a line "N passed, N failed[, N skipped]", and adds them up.
+# tests/run.sh COMMAND...: runs each, which ends with a line "N passed, N failed[, N skipped]", and adds them up. As
+# many run at a time as there are processors; what one said is shown when it has ended.
 . "$(dirname "$0")/check.sh"
-# shellcheck disable=SC2086
-for command in "$@"; do counted $command; done
+# Each command in a process group of its own, so that what it started can be stopped with it.
+set -m
+# shellcheck disable=SC2046
+trap 'exec 2> /dev/null; kill -- $(jobs -p | sed s/^/-/); rm -rf "$work"' EXIT
+commands=("$@")
+# start INDEX: runs that command in the background; its status is written last.
+start()
+{
+    mkdir "$work/$1"
+    # shellcheck disable=SC2086
+    { ${commands[$1]} < /dev/null > "$work/$1/said" 2>&1; echo $? > "$work/$1/status"; } &
+}
+# show_ended: shows and counts the commands that have ended since.
+show_ended()
+{
+    local folder command
+    for folder in "$work"/*/; do
+        [ -s "$folder/status" ] || continue
+        command=${commands[$(basename "$folder")]}
+        echo "== $command"
+        cat "$folder/said"
+        add_counts "$command" "$(cat "$folder/status")" "$folder/said"
+        rm -r "$folder"
+    done
+}
+for ((next = 0; next < ${#commands[@]}; next++)); do
+    while [ "$(jobs -pr | wc -l)" -ge "$(getconf _NPROCESSORS_ONLN)" ]; do wait -n; done
+    show_ended
+    start $next
+done
+wait
+show_ended
 echo "== all"
 finish

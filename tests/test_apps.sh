@@ -4,7 +4,6 @@
 . tests/small_data.sh
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
 # Steps on this data are too short for threads to wait busily, least of all beside other tests.
-export OMP_WAIT_POLICY=passive
 header=epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds
 
 # column N FILE: a column of a csv without its header, as one line.

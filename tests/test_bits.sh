@@ -5,7 +5,6 @@
 # BITS_DATA is a folder of MNIST's files, if not small ones made here; BITS_LIMIT how many images to train on, less 20.
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
-export OMP_WAIT_POLICY=passive # steps on this data are too short for threads to wait busily
 isa() { "$BUILD/mnist_tiny" --data "$data" --limit 1 --epochs 1 | sed -n 's/.*thread[s]*, \([a-z0-9]*\),.*/\1/p'; }
 has_isa() { WEFT_ISA=$1 "$BUILD/mnist_tiny" --summary > "$work/out" 2> "$work/err"; }
 if [ "$(isa)" = baseline ] && [ "$(uname -m)" = x86_64 ]; then

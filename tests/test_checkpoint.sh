@@ -4,7 +4,6 @@
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
-export OMP_WAIT_POLICY=passive # steps on this data are too short for threads to wait busily
 RANDOM=7
 kills=${KILLS:-50} # of which three fifths in the first of three trainings
 

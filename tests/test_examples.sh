@@ -2,7 +2,6 @@
 # The programs of apps/examples: each runs, learns, and shows what it says it shows.
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
-export OMP_WAIT_POLICY=passive
 examples=$BUILD/examples
 built() { for source in apps/examples/*.c; do [ -x "$examples/$(basename "${source%.c}")" ] || return 1; done; }
 check "every example is built" built

@@ -49,4 +49,14 @@ tests/run.sh "$work/good" "$work/bad" "$work/silent" "$work/lying" > "$work/out"
 check "run.sh fails when one fails" [ $? = 1 ]
 check "run.sh adds up" [ "$(tail -n 1 "$work/out")" = "5 passed, 4 failed, 1 skipped" ]
 check "run.sh succeeds when all do" tests/run.sh "$work/good"
+says_after() { [ "$(grep -Fx -A 1 "== $1" "$work/out" | tail -n 1)" = "$2" ]; }
+check "run.sh shows what one said below its name" says_after "$work/lying" "1 passed, 0 failed"
+# What a test started ends with run.sh.
+script sleeping 'echo $$ > '"$work"'/pid; sleep 100; echo "1 passed, 0 failed"'
+tests/run.sh "$work/sleeping" > "$work/out" &
+until [ -s "$work/pid" ]; do sleep 0.1; done
+kill $!
+wait $!
+stopped() { for _ in {1..50}; do kill -0 "$(cat "$work/pid")" 2> "$work/err" || return 0; sleep 0.1; done; return 1; }
+check "what run.sh started ends with it" stopped
 finish

@@ -4,7 +4,7 @@
 # installs it. Settings: ONNXRUNTIME, the folder where npm installed onnxruntime-node (build/peers).
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
-export ONNXRUNTIME=${ONNXRUNTIME:-build/peers} OMP_WAIT_POLICY=passive
+export ONNXRUNTIME=${ONNXRUNTIME:-build/peers}
 # Tested are the last training images, so many: this is no measurement of a network, and others wait.
 held_out=60
 if [ -f data/mnist/train-images-idx3-ubyte ]; then data=data/mnist held_out=1000; fi

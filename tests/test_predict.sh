@@ -3,7 +3,6 @@
 #
 #     build/mnist_tiny --save tests/golden/mnist_tiny.safetensors
 . "$(dirname "$0")/check.sh"
-export OMP_WAIT_POLICY=passive
 weights=tests/golden/mnist_tiny.safetensors
 tiny=("$BUILD/mnist_tiny" --load "$weights" --predict)
 digits=$work/digits

@@ -2,7 +2,6 @@
 # --profile and --detect-anomaly.
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
-export OMP_WAIT_POLICY=passive
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
 quick="--data $data --epochs 2 --batch-size 32 --threads 1"
 

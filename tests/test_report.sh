@@ -3,7 +3,6 @@
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
-export OMP_WAIT_POLICY=passive
 PYTHON=${PYTHON:-python3}
 quick="--data $data --batch-size 32 --threads 1 --quiet"
 

@@ -2,7 +2,6 @@
 # What a training shows on a terminal: a bar that fits, lines that fit, nothing that the terminal or locale lacks.
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
-export OMP_WAIT_POLICY=passive
 command -v script > "$work/path" || { skip 'on a terminal: no script(1)'; finish; }
 train="$BUILD/mnist_tiny --data $data --no-augment --threads 1"
 
