@@ -12,9 +12,10 @@ WEFT_PUBLIC_BEGIN
  * parameters, their share of all, and mult-adds.
  *
  * The totals count each parameter once. Sizes are torchsummary's: of the values of one sample's input, of all rows'
- * results and as many gradients, and of the parameters, in units of 2^20 bytes. Mult-adds are torchinfo's: for a
- * convolution, each of its parameters at each place of its result; for any other layer, each of its parameters once.
- * Like sizes they are those of one sample, whatever the batch.
+ * results and as many gradients, and of the parameters, in units of 2^20 bytes. Mult-adds are torchinfo's, of what is
+ * called weight or bias: for a convolution ("Conv" in its type), each value at each place of its result; for any other
+ * layer, each once; of longer names ("weight_ih_l0" of a recurrent layer), each at each index of its result's dimension
+ * 1. Like sizes they are those of one sample, whatever the batch.
  *
  * The module's mode, random streams and buffers are as before. False with an error if the forward fails or a write to
  * the file does. */

@@ -95,15 +95,29 @@ TEST(a_gradient_on_two_paths_is_shared_by_none)
     CHECK_CLOSE(grad_at(y, 0), 1, 0);
 }
 
+/* A reshape hands on the storage of the gradient that it is given. */
+TEST(a_gradient_that_was_reshaped_is_shared_by_none)
+{
+    Tensor *x = leaf(4, 1), *y = test_tensor(SHAPE(2, 2), 2, 1);
+    tensor_set_requires_grad(y, true);
+    Tensor *square = op_square(op_mul_scalar(x, 2)), *sum = op_add(x, op_reshape(y, SHAPE(4)));
+    CHECK(backward(op_sum(op_add(sum, square))));
+    for (int64_t i = 0; i < 4; i++) {
+        CHECK_CLOSE(grad_at(x, i), 1 + 8 * tensor_get(x, AT(i)), 1e-6);
+        CHECK_CLOSE(tensor_get(tensor_grad(y), AT(i / 2, i % 2)), 1, 0);
+    }
+}
+
 TEST(backward_takes_the_roots_gradient)
 {
     Tensor *x = leaf(4, 1), *y = op_mul_scalar(x, 3);
-    Tensor *grad = tensor_from(SHAPE(4), (Real[]){1, 0, -2, 5});
+    Tensor *grad = tensor_from(SHAPE(4), (Real[]){1, 0, -2, 5}), *seen = tensor_detach(grad);
     CHECK(backward(y, .grad = grad));
     CHECK_CLOSE(grad_at(x, 2), -6, 0);
     CHECK_CLOSE(tensor_get(grad, AT(2)), -2, 0);
+    CHECK(layout_spare_is_right(grad) && layout_spare_is_right(seen));
     CHECK(!backward(op_mul_scalar(x, 3), .grad = tensor_zeros(SHAPE(5))));
-    CHECK_ERROR("[5]");
+    CHECK_ERROR("backward: gradient [5] of a tensor of [4]");
     CHECK(!backward(op_mul_scalar(x, 3)));
     CHECK_ERROR("one element");
     CHECK_CLOSE(grad_at(x, 2), -6, 0);
@@ -410,8 +424,15 @@ static bool misshapen_backward(const Node *node, Tensor *grad)
     return node_add_grad(node, 0, tensor_zeros(SHAPE(2, 2)));
 }
 
+static bool silent_backward(const Node *node, Tensor *grad)
+{
+    (void)node, (void)grad;
+    return false;
+}
+
 static const Op failing_op = {.name = "failing", .backward = failing_backward};
 static const Op misshapen_op = {.name = "misshapen", .backward = misshapen_backward};
+static const Op silent_op = {.name = "silent", .backward = silent_backward};
 
 static Tensor *op_faulty(const Op *op, Tensor *x)
 {
@@ -425,9 +446,27 @@ TEST(a_failing_backward_is_reported)
     CHECK_ERROR("no gradient today");
     CHECK(!backward(op_sum(op_faulty(&misshapen_op, x))));
     CHECK_ERROR("misshapen");
+    CHECK(!backward(op_sum(op_faulty(&silent_op, x))));
+    CHECK_ERROR("silent: backward failed");
     CHECK(!tensor_grad(x));
     CHECK(!op_record(&failing_op, tensor_zeros(SHAPE(1)), (Tensor *[]){NULL}, 1, NULL, 0));
     CHECK(!op_record(&failing_op, NULL, &x, 1, NULL, 0));
+}
+
+TEST(an_op_takes_as_much_as_there_is_room_for)
+{
+    Tensor *x = leaf(3, 1), *inputs[OP_MAX_INPUTS + 1], *saved = test_tensor(SHAPE(3), 2, 1);
+    for (int i = 0; i <= OP_MAX_INPUTS; i++) inputs[i] = x;
+    Tensor *y = op_record(&scaled_op, tensor_zeros(SHAPE(3)), inputs, OP_MAX_INPUTS, NULL, 0);
+    CHECK(y && node_input_count(tensor_node(y)) == OP_MAX_INPUTS);
+    CHECK(!op_record(&scaled_op, tensor_zeros(SHAPE(3)), inputs, OP_MAX_INPUTS + 1, NULL, 0));
+    CHECK_ERROR("scaled: 65 inputs are more than 64");
+    for (int i = 0; i < NODE_MAX_SAVED; i++) CHECK(op_save(y, saved) == y);
+    CHECK(!op_save(y, saved));
+    CHECK_ERROR("scaled: saves more than 6 tensors");
+    CHECK(!op_record(&(Op){.name = "half"}, tensor_zeros(SHAPE(3)), &x, 1, NULL, 0));
+    CHECK_ERROR("an op needs a name and a backward function");
+    CHECK(op_concat(inputs, OP_MAX_INPUTS, 0));
 }
 
 /* ---- tensor_map, layouts ---- */
@@ -459,6 +498,10 @@ TEST(tensor_map_is_blind_to_layout)
     CHECK(!weft_error());
     CHECK(!tensor_map(weighted, &a, 0, &factor));
     CHECK_ERROR("inputs");
+    Tensor *nine[] = {a, a, a, a, a, a, a, a, a};
+    CHECK(tensor_map(weighted, nine, 8, &factor));
+    CHECK(!tensor_map(weighted, nine, 9, &factor));
+    CHECK_ERROR("9 inputs, not 1 to 8");
 }
 
 /* <to_lanes(x), g> = <x, to_lanes'(g)>: the gradient comes back in the leaf's layout, its spare lanes zero. */

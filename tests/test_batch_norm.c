@@ -240,6 +240,12 @@ TEST(batch_norm_refuses_what_does_not_fit)
     Tensor *three = tensor_full(SHAPE(3), 1), *four = tensor_full(SHAPE(4), 1);
     CHECK(!op_batch_norm2d(x, four, three, none, none, .training = true));
     CHECK_ERROR("batch_norm2d: input [2, 3, 2, 2] has 3 channels, weight is [4]");
+    CHECK(!op_batch_norm2d(x, three, four, none, none, .training = true));
+    CHECK_ERROR("bias is [4]");
+    CHECK(!op_batch_norm2d(x, three, three, four, three));
+    CHECK_ERROR("running_mean is [4]");
+    CHECK(!op_batch_norm2d(x, three, three, three, four));
+    CHECK_ERROR("running_var is [4]");
     CHECK(!op_batch_norm2d(x, three, three, three, none));
     CHECK_ERROR("running_mean and running_var go together");
     CHECK(!op_batch_norm2d(x, three, three, none, none));
@@ -250,6 +256,8 @@ TEST(batch_norm_refuses_what_does_not_fit)
     CHECK_ERROR("batch_norm2d: dropout probability 1 ");
     CHECK(!op_batch_norm2d(x, three, three, three, three, .momentum = 2));
     CHECK_ERROR("momentum 2 is not from 0 to 1");
+    CHECK(!op_batch_norm2d(x, three, three, three, three, .eps = -1));
+    CHECK_ERROR("eps -1 not above 0");
     CHECK(!op_batch_norm2d(NULL, three, three, three, three));
     CHECK(!op_batch_norm2d(x, three, three, NULL, three));
 }

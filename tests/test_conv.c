@@ -460,6 +460,8 @@ TEST(conv2d_says_what_does_not_fit)
     CHECK_ERROR("conv2d: bias [15], weight [16, 8, 3, 3] wants [16]");
     CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 2, 3, 3)), none, .groups = 3));
     CHECK_ERROR("3 groups");
+    CHECK(!op_conv2d(x, tensor_zeros(SHAPE(15, 4, 3, 3)), none, .groups = 2));
+    CHECK_ERROR("2 groups do not divide the channels of input [128, 8, 26, 26] and weight [15, 4, 3, 3]");
     CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 8, 27, 3)), none));
     CHECK_ERROR("conv2d: input [128, 8, 26, 26] with padding 0 is smaller than weight [16, 8, 27, 3]");
     CHECK(!op_conv2d(x, weight, none, .stride = -1));
@@ -468,6 +470,10 @@ TEST(conv2d_says_what_does_not_fit)
     CHECK_ERROR("padding -1");
     CHECK(!op_conv2d(x, weight, none, .dilation = INT64_MAX));
     CHECK_ERROR("dilation 9223372036854775807");
+    CHECK(!op_conv2d(x, weight, none, .padding = INT64_MAX));
+    CHECK_ERROR("padding 9223372036854775807");
+    CHECK(!op_conv2d(x, weight, none, .stride = INT64_MAX));
+    CHECK_ERROR("stride 9223372036854775807");
     CHECK(!op_conv2d(x, weight, none, .padding = 1 << 30));
     CHECK_ERROR("2147483672");
     CHECK(!op_conv2d(NULL, weight, none) && !op_conv2d(x, NULL, none) && !op_conv2d(x, weight, NULL));

@@ -227,6 +227,27 @@ TEST(batch_norm_masks_the_gradient_of_a_relu_before_it)
     check_all(normed, sizes, SIZES);
 }
 
+/* Whichever of image, weight and bias it is that wants a gradient. */
+TEST(conv2d_with_max_pool_computes_only_the_gradients_that_are_wanted)
+{
+    for (int wanted = X; wanted <= BIAS; wanted++) {
+        Tensor *grads[2];
+        for (int fused = 0; fused < 2; fused++) {
+            Tensor *leaves[LEAVES] = {test_tensor(SHAPE(17, 32, 8, 8), 1, 1), test_tensor(SHAPE(32, 32, 3, 3), 2, 1),
+                                      test_tensor(SHAPE(32), 3, 1)};
+            tensor_set_requires_grad(leaves[wanted], true);
+            Tensor *y = branch(leaves, fused, 2);
+            CHECK(backward(y, .grad = test_tensor(tensor_shape(y), 4, 1)));
+            for (int i = X; i <= BIAS; i++) CHECK(!tensor_grad(leaves[i]) == (i != wanted));
+            grads[fused] = tensor_grad(leaves[wanted]);
+        }
+        Real *apart = test_values(grads[0]), *together = test_values(grads[1]);
+        CHECK_EQUAL_BITS(apart, together, tensor_count(grads[0]));
+        free(apart);
+        free(together);
+    }
+}
+
 /* A NaN reaches the result, and lets no gradient through relu. */
 TEST(conv2d_with_max_pool_keeps_nan)
 {
@@ -273,6 +294,8 @@ TEST(conv2d_and_max_pool_in_a_sequential)
     CHECK_EQUAL_BITS(y->storage->data, together->storage->data, y->storage->count);
     CHECK(!nn_forward_max_pool2d(NULL, x, 2));
     CHECK_ERROR("nn_forward");
+    CHECK(!nn_forward_max_pool2d(net->children[0].module, x, 0));
+    CHECK_ERROR("max_pool2d: kernel 0");
     nn_free(net);
 }
 

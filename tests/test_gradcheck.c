@@ -298,6 +298,66 @@ TEST(gradcheck_tells_right_from_wrong)
     CHECK_ERROR("input 0, element");
 }
 
+/* The first input and a wrong op of the second. */
+static Tensor *second_is_wrong(Tensor *const *inputs, void *slope)
+{
+    return op_add(inputs[0], op_wrong(inputs + 1, slope));
+}
+
+/* Wrong at element 4 of 6. */
+static Tensor *one_is_wrong(Tensor *const *inputs, void *slope)
+{
+    Tensor *x = inputs[0], *wrong = op_narrow(x, 0, 4, 1);
+    return op_concat((Tensor *[]){op_narrow(x, 0, 0, 4), op_wrong(&wrong, slope), op_narrow(x, 0, 5, 1)}, 3, 0);
+}
+
+TEST(gradcheck_looks_at_every_input_and_element)
+{
+    Tensor *x = test_tensor(SHAPE(6), 1, 1), *both[] = {x, test_tensor(SHAPE(6), 2, 1)};
+    for (int i = 0; i < 2; i++) tensor_set_requires_grad(both[i], true);
+    double slope = 3, worst = 1e9, analytic = 0, numeric = 0;
+    CHECK(!gradcheck(second_is_wrong, &slope, both, 2));
+    CHECK_ERROR("input 1, element");
+    CHECK(!gradcheck(one_is_wrong, &slope, both, 1, .worst = &worst));
+    CHECK(worst > 0.1 && worst < 1);
+    const char *says = strstr(weft_error(), "input 0, element 4: backward gives ");
+    CHECK(says);
+    CHECK_EQUAL(sscanf(says, "input 0, element 4: backward gives %lf, differences give %lf", &analytic, &numeric), 2);
+    CHECK_CLOSE(analytic / numeric, 1.5, 1e-2);
+    weft_error_clear();
+    /* Two elements, drawn by the seed: now and then that is one of them. */
+    int found = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        if (gradcheck(one_is_wrong, &slope, both, 1, .elements = 2, .seed = seed)) continue;
+        CHECK_ERROR("input 0, element 4: ");
+        found++;
+    }
+    CHECK(found > 0 && found < 20);
+}
+
+TEST(gradcheck_is_as_strict_as_it_is_told)
+{
+    Tensor *x = test_tensor(SHAPE(6), 1, 1);
+    tensor_set_requires_grad(x, true);
+    double slope = IS_DOUBLE ? 2 + 1e-6 : 2 + 1e-2;
+    CHECK(gradcheck(op_wrong, &slope, &x, 1));
+    CHECK(!gradcheck(op_wrong, &slope, &x, 1, .tolerance = IS_DOUBLE ? 1e-7 : 1e-3));
+    CHECK_ERROR("input 0, element");
+}
+
+TEST(gradcheck_needs_something_to_check)
+{
+    Tensor *x = test_tensor(SHAPE(6), 1, 1);
+    double slope = 2;
+    CHECK(!gradcheck(op_wrong, &slope, &x, 1));
+    CHECK_ERROR("gradcheck: no input requires a gradient");
+    tensor_set_requires_grad(x, true);
+    CHECK(!gradcheck(NULL, &slope, &x, 1));
+    CHECK_ERROR("gradcheck: needs a function and 1 to 64 inputs");
+    CHECK(!gradcheck(op_wrong, &slope, &x, OP_MAX_INPUTS + 1));
+    CHECK_ERROR("gradcheck: needs a function and 1 to 64 inputs");
+}
+
 static Tensor *op_constant(Tensor *const *inputs, void *context)
 {
     (void)context;

@@ -1,5 +1,8 @@
 /* Modules: ownership, names, initial values, modes, random streams, and Sequential's fusing. */
 #include "nn/nn.h"
+
+#include <pthread.h>
+
 #include "nn/observe.h"
 #include "tensor/memory.h"
 #include "tests/test.h"
@@ -152,6 +155,49 @@ TEST(nn_a_module_has_one_parent)
     nn_free(NULL);
 }
 
+static int destroyed;
+
+static void count_destroyed(Module *self)
+{
+    (void)self;
+    destroyed++;
+}
+
+static Module *owner(Module *child)
+{
+    Module *module = nn_module_new("Owner", sizeof(Module), NULL);
+    module->destroy = count_destroyed;
+    nn_add_child(module, "child", child);
+    return nn_ready(module);
+}
+
+TEST(nn_free_frees_what_only_a_type_knows_of)
+{
+    nn_free(owner(owner(nn_relu())));
+    CHECK_EQUAL(destroyed, 2);
+    CHECK(!owner(NULL));
+    CHECK_ERROR("child \"child\" of Owner is NULL");
+    CHECK_EQUAL(destroyed, 3);
+}
+
+/* A part of each kind; no name is given twice, whatever the kinds. */
+TEST(nn_one_name_for_one_part)
+{
+    static const char *const taken[] = {"p", "b", "n", "c"};
+    Module *module = nn_module_new("Holder", sizeof(Module), NULL);
+    CHECK(nn_add_parameter(module, "p", SCALAR) && nn_add_buffer(module, "b", SCALAR));
+    CHECK(nn_add_counter(module, "n") && nn_add_child(module, "c", nn_relu()) && nn_add_child(module, "d", nn_relu()));
+    for (int i = 0; i < 4; i++) {
+        CHECK(!nn_add_parameter(module, taken[i], SCALAR));
+        CHECK_ERROR("already");
+        CHECK(!nn_add_buffer(module, taken[i], SCALAR));
+        CHECK_ERROR("already");
+        CHECK(!nn_add_child(module, taken[i], nn_relu()));
+        CHECK_ERROR("already");
+    }
+    nn_free(module);
+}
+
 TEST(nn_additions_that_are_refused)
 {
     Module *module = nn_module_new("Holder", sizeof(Module), NULL);
@@ -199,6 +245,8 @@ TEST(nn_layers_refuse_what_makes_no_sense)
     CHECK_ERROR("0 channels");
     CHECK(!nn_batch_norm2d(4, .eps = -1));
     CHECK_ERROR("eps -1");
+    CHECK(!nn_batch_norm2d(4, .momentum = 1.5));
+    CHECK_ERROR("momentum 1.5");
     CHECK(!nn_dropout(1));
     CHECK_ERROR("probability 1 is not in [0, 1)");
     CHECK(!nn_dropout(NAN));
@@ -237,16 +285,17 @@ TEST(nn_every_failing_allocation_is_survived)
     CHECK(k > 50);
     Module *net = everything();
     TensorList list = {0};
+    CHECK(tensor_list_add(&list, tensor_zeros(SCALAR)));
     for (k = 1;; k++) {
         weft_alloc_fail_at(k);
         bool ok = nn_parameters(net, &list);
         weft_alloc_fail_at(0);
         if (ok) break;
         CHECK_ERROR("no room");
-        CHECK_EQUAL(list.count, 0);
+        CHECK_EQUAL(list.count, 1);
     }
     CHECK(k > 5);
-    CHECK_EQUAL(list.count, 7);
+    CHECK_EQUAL(list.count, 8);
     tensor_list_free(&list);
     nn_free(net);
 }
@@ -274,7 +323,9 @@ static void check_uniform(const Tensor *t, double bound)
 TEST(nn_initial_values_are_torchs)
 {
     Module *conv = nn_conv2d(16, 64, 3, .groups = 2), *linear = nn_linear(100, 2000), *norm = nn_batch_norm2d(3);
+    Module *many = nn_conv2d(4, 2000, 2, .groups = 2);
     check_uniform(conv->parameters.items[0].tensor, 1 / sqrt(8 * 9));
+    check_uniform(many->parameters.items[1].tensor, 1 / sqrt(2 * 4));
     check_uniform(linear->parameters.items[0].tensor, 0.1);
     check_uniform(linear->parameters.items[1].tensor, 0.1);
     CHECK_EQUAL(tensor_size(conv->parameters.items[0].tensor, 1), 8);
@@ -286,6 +337,7 @@ TEST(nn_initial_values_are_torchs)
     }
     CHECK_CLOSE(tensor_item(norm->buffers.items[2].tensor), 0, 0);
     nn_free(conv);
+    nn_free(many);
     nn_free(linear);
     nn_free(norm);
 }
@@ -308,6 +360,29 @@ TEST(nn_seed_fixes_values_and_streams)
     Tensor *dropped = nn_forward(net->children[1].module, x);
     for (int64_t j = 0; j < 17 * 5; j++) CHECK_CLOSE(value(dropped, j), value(expected, j), 0);
     nn_free(net);
+}
+
+/* What a thread of its own has, once another has set all of it. */
+static void *look_at_own(void *context)
+{
+    RandomKey *key = context;
+    *key = nn_next_key();
+    key->seed += nn_is_observed();
+    return NULL;
+}
+
+TEST(nn_seed_and_observer_are_those_of_a_thread)
+{
+    Observer observer = {0};
+    RandomKey key = {.seed = 1};
+    pthread_t thread;
+    nn_seed(7);
+    CHECK_EQUAL(nn_next_key().stream, 0);
+    nn_observe(&observer);
+    CHECK(pthread_create(&thread, NULL, look_at_own, &key) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK(nn_observe(NULL) == &observer);
+    CHECK(key.seed == 0 && key.stream == 0);
+    CHECK_EQUAL(nn_next_key().stream, 1);
 }
 
 /* ---- Layers with a state ---- */
@@ -426,6 +501,25 @@ static void check_same_module(const Module *a, const Module *b)
     for (int i = 0; i < 4; i++) nn_named_free(&lists[i]);
 }
 
+/* All that train, but for layers of one type. */
+static void train_but(Module *module, const char *type)
+{
+    nn_train(module);
+    for (int64_t i = 0; i < module->child_count; i++) {
+        if (strcmp(module->children[i].module->type, type) == 0) nn_eval(module->children[i].module);
+    }
+}
+
+static void freeze_norms(Module *module)
+{
+    train_but(module, "BatchNorm2d");
+}
+
+static void freeze_dropouts(Module *module)
+{
+    train_but(module, "Dropout");
+}
+
 static void check_fused(int64_t batch, void (*set_mode)(Module *module))
 {
     Module *fused = convolutions(), *plain = convolutions();
@@ -481,6 +575,8 @@ TEST(nn_sequential_fused_is_bit_for_bit_the_plain_composition)
     check_fused(16, nn_train);
     check_fused(33, nn_train);
     check_fused(5, nn_eval);
+    check_fused(17, freeze_norms);
+    check_fused(17, freeze_dropouts);
 }
 
 TEST(nn_sequential_does_fuse)

@@ -7,6 +7,8 @@
 #include "nn/anomaly.h"
 #include "nn/nn.h"
 #include "optim/optim.h"
+#include "tensor/layout.h"
+#include "tests/cases.h"
 #include "tests/test.h"
 
 /* ---- The hook ---- */
@@ -128,6 +130,54 @@ TEST(flops_are_those_of_the_definition)
     autograd_observe(NULL);
 }
 
+/* "stride=2 dims=0,2 p=0.5" */
+static void attributes_text(const Node *node, char text[256])
+{
+    Attribute attributes[OP_MAX_ATTRIBUTES];
+    int count = node_op(node)->describe ? node_op(node)->describe(node, attributes) : 0;
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < count; i++) {
+        const Attribute *a = &attributes[i];
+        used += (size_t)snprintf(text + used, 256 - used, "%s%s=", i ? " " : "", a->name);
+        if (a->count == 0) used += (size_t)snprintf(text + used, 256 - used, "%g", a->number);
+        for (int k = 0; k < a->count; k++)
+            used += (size_t)snprintf(text + used, 256 - used, "%s%lld", k ? "," : "", (long long)a->integers[k]);
+    }
+}
+
+TEST(ops_describe_their_attributes)
+{
+    static const char *const rows[][2] = {
+        {"leaky_relu slope=0.25 : 2x3", "slope=0.25"},
+        {"sum dims=0,2 keep=1 : 2x3x4", "dims=0,2 keep=1"},
+        {"transpose a=1 b=-1 : 2x3x4", "dimensions=1,2"},
+        {"concat dim=-1 : 2x3 2x4", "dimension=1"},
+        {"narrow dim=1 start=2 length=3 : 2x6", "dimension=1 start=2 length=3"},
+        {"linear relu=1 : 2x3 4x3 4", "relu=1"},
+        {"linear : 2x3 4x3 4", "relu=0"},
+        {"conv2d padding=1 max_pool=2 : 2x32x8x8 32x32x3x3 32",
+         "stride=1 padding=1 dilation=1 groups=1 relu=0 max_pool=2"},
+        {"max_pool2d kernel=4 stride=3 padding=2 : 1x1x8x8", "kernel=4 stride=3 padding=2"},
+        {"avg_pool2d kernel=4 padding=1 : 1x1x8x8", "kernel=4 stride=4 padding=1"},
+        {"batch_norm2d momentum=0.25 eps=0.5 dropout=0.125 : 2x3x2x2 3 3 ~3 ~3*0.5+1",
+         "training=0 momentum=0.25 eps=0.5 dropout=0.125"},
+        {"batch_norm2d training=1 : 2x3x2x2 3 3 none none", "training=1 momentum=0.1 eps=1e-05"},
+        {"dropout p=0.25 : 2x3", "p=0.25"},
+        {"softmax dim=-1 : 2x3x4", "dimension=2"},
+        {"cross_entropy label_smoothing=0.25 : 2x3 labels:2/3", "label_smoothing=0.25"},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        Case c;
+        char text[256];
+        CHECK(case_parse(&c, rows[r][0], 0));
+        Tensor *inputs[CASE_INPUTS];
+        for (int i = 0; i < c.input_count; i++) inputs[i] = case_input(&c, i);
+        attributes_text(tensor_node(case_run(&c, inputs)), text);
+        CHECK_TEXT(text, rows[r][1]);
+    }
+}
+
 /* ---- Anomalies ---- */
 
 #define LARGEST (sizeof(Real) == sizeof(float) ? (double)FLT_MAX : DBL_MAX)
@@ -194,6 +244,18 @@ TEST(values_that_no_op_made_are_named)
     CHECK_ERROR("anomaly: linear of fc was given NaN at [2, 5] of its input 1, fc.weight [3, 8], which no op made");
     CHECK(!nn_forward(net, tensor_full(SHAPE(2, 1, 4, 4), -INFINITY)));
     CHECK_ERROR("was given -inf at [0, 0, 0, 0] of its input 0, [2, 1, 4, 4], which no op made");
+    CHECK(nn_detect_anomaly(NULL));
+    nn_free(net);
+}
+
+/* What lies in memory behind the values is nobody's anomaly. */
+TEST(padding_is_no_anomaly)
+{
+    Module *net = nn_relu();
+    Tensor *x = input(SHAPE(2, 3), 1);
+    for (int64_t i = tensor_count(x); i < x->storage->count; i++) x->storage->data[i] = (Real)NAN;
+    CHECK(nn_detect_anomaly(net));
+    CHECK(backward(op_sum(op_exp(x))));
     CHECK(nn_detect_anomaly(NULL));
     nn_free(net);
 }

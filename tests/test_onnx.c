@@ -505,6 +505,22 @@ TEST(onnx_of_constants)
                                    "input: input [N,3]\noutput: output [N,3]\n"));
 }
 
+FORWARD(scaled, op_mul(x, scale_of(self)))
+
+/* A weight that is called as the input or the output of the file has another name there. */
+TEST(onnx_of_a_weight_whose_name_is_taken)
+{
+    Module *module = tried_new(forward_scaled);
+    CHECK(tensor_write(scale_of(module), (Real[]){1, 2, 3}, 3));
+    CHECK(nn_export_onnx(module, SHAPE(1, 3), test_path("net.onnx"), .input_name = "scale"));
+    CHECK(check_text(test_path("net.onnx"), "version 7, opset 13\noutput = Mul scale constant/1\n"
+                                            "constant/1 [3] 1 2 3\ninput: scale [N,3]\noutput: output [N,3]\n"));
+    CHECK(nn_export_onnx(module, SHAPE(1, 3), test_path("net.onnx"), .output_name = "scale"));
+    CHECK(check_text(test_path("net.onnx"), "version 7, opset 13\nscale = Mul input constant/1\n"
+                                            "constant/1 [3] 1 2 3\ninput: input [N,3]\noutput: scale [N,3]\n"));
+    nn_free(module);
+}
+
 FORWARD(zeros, tensor_zeros(tensor_shape(x)))
 FORWARD(detached, op_mul(x, op_mean(tensor_detach(x))))
 FORWARD(argmax, op_add(x, op_reshape(op_argmax(x, 1), SHAPE(-1, 1))))
@@ -518,6 +534,9 @@ FORWARD(dropout, op_dropout(x, 0.5, (RandomKey){.seed = 1}))
 FORWARD(fails, op_matmul(x, x))
 FORWARD(batch_statistics, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE, TENSOR_NONE,
                                           TENSOR_NONE, .training = true))
+FORWARD(norm_dropout, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE,
+                                      tensor_zeros(SHAPE(1)), tensor_full(SHAPE(1), 1), .dropout = 0.5))
+FORWARD(too_large, op_mul(x, tensor_full(SHAPE(3), 1e300)))
 
 static Tensor *forward_other_input(Module *self, Tensor *x)
 {
@@ -544,6 +563,8 @@ TEST(onnx_refuses_what_it_cannot_say)
     REFUSED(zeros, "does not depend on the input");
     REFUSED(dropout, "onnx: dropout cannot be written");
     REFUSED(batch_statistics, "batch_norm2d: only evaluation");
+    REFUSED(norm_dropout, "batch_norm2d: only evaluation can be written, without dropout");
+    if (sizeof(Real) == sizeof(double)) REFUSED(too_large, "onnx: 1e+300 in constant/1 is too large for float32");
     REFUSED(fails, "matmul");
     CHECK(!nn_export_onnx(NULL, SHAPE(1, 3), "x"));
     CHECK_ERROR("NULL");
@@ -554,6 +575,8 @@ TEST(onnx_refuses_what_it_cannot_say)
     CHECK_ERROR("no batch");
     CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .input_name = "a/b"));
     CHECK_ERROR("'a/b' is no name");
+    CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .output_name = ""));
+    CHECK_ERROR("'' is no name");
     CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .input_name = "output"));
     CHECK_ERROR("both called 'output'");
     CHECK(!nn_export_onnx(module, SHAPE(1, 3), "/nowhere/x.onnx"));
@@ -591,12 +614,21 @@ static OnnxValue *careless_onnx(const OnnxCall *call)
     return call->inputs[0];
 }
 
+static OnnxValue *lavish_onnx(const OnnxCall *call)
+{
+    OnnxValue *y = onnx_op_same(call, "Exp");
+    for (int i = 0; i <= OP_MAX_ATTRIBUTES; i++) onnx_set_integer(y, "axis", i);
+    return y;
+}
+
 static const Op cube_alone = {.name = "cube", .backward = cube_backward, .reads_inputs = 1},
                 cube_told = {.name = "cube", .backward = cube_backward, .onnx = cube_onnx, .reads_inputs = 1},
-                careless = {.name = "careless", .backward = cube_backward, .onnx = careless_onnx, .reads_inputs = 1};
+                careless = {.name = "careless", .backward = cube_backward, .onnx = careless_onnx, .reads_inputs = 1},
+                lavish = {.name = "lavish", .backward = cube_backward, .onnx = lavish_onnx, .reads_inputs = 1};
 FORWARD(cube_alone, record_cube(&cube_alone, x))
 FORWARD(cube, record_cube(&cube_told, x))
 FORWARD(careless, record_cube(&careless, x))
+FORWARD(lavish, record_cube(&lavish, x))
 
 TEST(onnx_of_an_op_from_outside)
 {
@@ -604,6 +636,7 @@ TEST(onnx_of_an_op_from_outside)
     CHECK(gives(forward_cube, "version 7, opset 13\noutput = Pow input constant/1\nconstant/1 [] 3\n"
                               "input: input [N,3]\noutput: output [N,3]\n"));
     REFUSED(careless, "a list of 7 whole numbers");
+    REFUSED(lavish, "onnx: Exp has more than 8 attributes");
 }
 
 /* ---- What stays as it was ---- */

@@ -1,4 +1,5 @@
 #include "optim/optim.h"
+#include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/layout.h"
 #include "tensor/memory.h"
@@ -311,7 +312,9 @@ TEST(sgd_checks_its_options)
     CHECK(!optimizer_sgd(&list, 0.1, .nesterov = true));
     CHECK_ERROR("nesterov");
     CHECK(!optimizer_sgd(&list, 0.1, .momentum = 0.9, .dampening = 0.1, .nesterov = true));
-    CHECK_ERROR("nesterov");
+    CHECK_ERROR("nesterov needs a momentum above 0 and no dampening; they are 0.9 and 0.1");
+    CHECK(!optimizer_sgd(&list, 0.1, .momentum = 0.9, .dampening = (double)NAN));
+    CHECK_ERROR("dampening is nan");
     Optimizer *sgd = optimizer_sgd(&list, 0.1, .momentum = 0.9);
     CHECK_CLOSE(optimizer_lr(sgd), 0.1, 0);
     CHECK_CLOSE(optimizer_momentum(sgd), 0.9, 0);
@@ -324,10 +327,17 @@ TEST(sgd_checks_its_options)
     CHECK_ERROR("optimizer_set_momentum");
     CHECK_CLOSE(optimizer_lr(sgd), 0.25, 0);
     optimizer_free(sgd);
-    CHECK(tensor_list_add(&list, w));
-    CHECK(!optimizer_sgd(&list, 0.1));
-    CHECK_ERROR("parameters 0 and 1 are the same tensor");
     tensor_list_free(&list);
+}
+
+TEST(sgd_takes_each_leaf_once)
+{
+    Tensor *a = tensor_full(SHAPE(2), 1), *b = tensor_full(SHAPE(2), 1);
+    CHECK(!optimizer_sgd(&(TensorList){.items = (Tensor *[]){a, b, a}, .count = 3}, 0.1));
+    CHECK_ERROR("parameters 0 and 2 are the same tensor");
+    tensor_set_requires_grad(a, true);
+    CHECK(!optimizer_sgd(&(TensorList){.items = (Tensor *[]){b, op_square(a)}, .count = 2}, 0.1));
+    CHECK_ERROR("parameter 1 is the result of an op");
 }
 
 /* ---- Schedules ---- */
@@ -399,6 +409,9 @@ TEST(short_one_cycle_agrees_with_pytorch)
     Schedule sudden = {.kind = SCHEDULE_ONE_CYCLE, .lr = 0.05, .total_steps = 8, .warmup = 0.125,
                        .cycle_momentum = true};
     CHECK_SCHEDULE(sudden, {{0, 0.05, 0.85}, {7, 2e-07, 0.95}});
+    /* All of it a warmup: the last step is the peak. */
+    Schedule rising = {.kind = SCHEDULE_ONE_CYCLE, .lr = 0.05, .total_steps = 5, .warmup = 1, .cycle_momentum = true};
+    CHECK_SCHEDULE(rising, {{0, 0.002, 0.95}, {2, 0.026, 0.9}, {4, 0.05, 0.85}, {5, 0.05, 0.85}});
     for (int64_t total = 1; total < 12; total++) {
         Schedule cycle = {.kind = SCHEDULE_ONE_CYCLE, .lr = 0.05, .total_steps = total, .warmup = 0.5};
         for (int64_t step = 0; step < total + 2; step++) CHECK(isfinite(schedule_lr(&cycle, step)));
@@ -416,6 +429,13 @@ TEST(schedule_sets_the_optimizer)
     CHECK_ERROR("step -1");
     CHECK(!schedule_apply(&cycle, NULL, 0));
     CHECK_ERROR("no optimizer");
+    /* A momentum that is not cycled stays, and a schedule that is wrong sets nothing. */
+    CHECK(optimizer_set_momentum(sgd, 0.7));
+    CHECK(schedule_apply(&(Schedule){.kind = SCHEDULE_STEP, .lr = 0.2, .step_size = 4}, sgd, 3));
+    CHECK(!schedule_apply(&(Schedule){.kind = SCHEDULE_ONE_CYCLE, .lr = 0.3}, sgd, 0));
+    CHECK_ERROR("total_steps is 0");
+    CHECK_CLOSE(optimizer_lr(sgd), 0.2, 0);
+    CHECK_CLOSE(optimizer_momentum(sgd), 0.7, 0);
     optimizer_free(sgd);
 }
 

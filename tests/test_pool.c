@@ -139,8 +139,8 @@ TEST(pool_refuses_what_does_not_fit)
     Tensor *x = test_tensor(SHAPE(2, 3, 4, 5), 1, 1);
     CHECK(!op_max_pool2d(x, 5));
     CHECK_ERROR("max_pool2d: input [2, 3, 4, 5] with padding 0 is smaller than the kernel 5");
-    CHECK(!op_avg_pool2d(x, 3, .padding = 2));
-    CHECK_ERROR("avg_pool2d: kernel 3 and stride 3 must be at least 1, padding 2 from 0 to half the kernel");
+    CHECK(!op_avg_pool2d(x, 3, .stride = 2, .padding = 2));
+    CHECK_ERROR("avg_pool2d: kernel 3 and stride 2 must be at least 1, padding 2 from 0 to half the kernel");
     CHECK(!op_avg_pool2d(x, 0));
     CHECK_ERROR("avg_pool2d: kernel 0");
     CHECK(!op_max_pool2d(x, INT64_MAX, .padding = INT64_MAX / 2));
@@ -150,6 +150,20 @@ TEST(pool_refuses_what_does_not_fit)
     CHECK(!op_max_pool2d(NULL, 2));
     CHECK(!op_max_pool2d(TENSOR_NONE, 2));
     CHECK_ERROR("input none is not [N, C, H, W]");
+}
+
+/* The place of a maximum is kept in 16 bits. */
+TEST(max_pool_takes_windows_of_65536_elements)
+{
+    Tensor *x = tensor_zeros(SHAPE(1, 1, 256, 257));
+    tensor_set_requires_grad(x, true);
+    CHECK(tensor_set(x, AT(0, 0, 255, 255), 3));
+    Tensor *y = op_max_pool2d(x, 256);
+    CHECK_CLOSE(tensor_item(y), 3, 0);
+    CHECK(backward(y));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, 255, 255)), 1, 0);
+    CHECK(!op_max_pool2d(tensor_zeros(SHAPE(1, 1, 257, 257)), 257));
+    CHECK_ERROR("max_pool2d: kernel 257 is larger than 65536 elements");
 }
 
 static int large(Tensor *results[RESULTS_MAX])

@@ -279,6 +279,7 @@ TEST(state_counters_are_exact_or_refused)
     CHECK_CLOSE(counted("I32", 4, 70000), 70000, 0);
     CHECK_CLOSE(counted("U32", 4, 0x80000000), 0x80000000, 0);
     CHECK_CLOSE(counted("U8", 1, 200), 200, 0);
+    CHECK_CLOSE(counted("U16", 2, 0xFFFE), 0xFFFE, 0);
     CHECK_CLOSE(counted("I8", 1, 200), -1, 0);
     CHECK_CLOSE(counted("I16", 2, 0xFFFE), -1, 0);
     CHECK_CLOSE(counted("U64", 8, UINT64_MAX), -1, 0);
@@ -307,6 +308,21 @@ TEST(state_reads_any_json_of_the_format)
     nn_free(module);
 }
 
+/* Escaped, the first and last characters of each length in UTF-8 are what they are raw. */
+TEST(state_reads_escapes_of_every_length)
+{
+    const char *header = "{\"\\u0001\\u007f\\u0080\\u07ff\\u0800\\uffff\\ud800\\udc00\\udbff\\udfff\":"
+                         "{\"shape\":[],\"dtype\":\"F32\",\"data_offsets\":[0,4]}}";
+    const unsigned char one[] = {0, 0, 0x80, 0x3F};
+    Module *module = nn_module_new("Names", sizeof(Module), NULL);
+    Tensor *t = nn_add_parameter(module, "\x01\x7F\xC2\x80\xDF\xBF\xE0\xA0\x80\xEF\xBF\xBF\xF0\x90\x80\x80"
+                                         "\xF4\x8F\xBF\xBF", SCALAR);
+    CHECK(write_safetensors(test_path("file"), header, one, sizeof one));
+    CHECK(nn_load(module, test_path("file")));
+    CHECK_CLOSE(tensor_item(t), 1, 0);
+    nn_free(module);
+}
+
 /* ---- What is refused ---- */
 
 /* A header, the number of bytes after it, and what the message says. The model is "w", one value. */
@@ -317,6 +333,8 @@ typedef struct Malformed {
 } Malformed;
 
 #define W(dtype, shape, offsets) "\"w\":{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" offsets "]}"
+
+#define CHECKSUM "\"weft.crc64\":\"0123456789abcdef\""
 
 static const Malformed malformed[] = {
     {"", 4, "'{' expected"},
@@ -373,6 +391,7 @@ static const Malformed malformed[] = {
     {"{\"w\\ud800\":1}", 4, "second half of a surrogate pair expected"},
     {"{\"w\\ud800u0041\":1}", 4, "second half of a surrogate pair expected"},
     {"{\"w\\ud800\\u0041\":1}", 4, "second half of a surrogate pair expected"},
+    {"{\"w\\ud800\\ue000\":1}", 4, "second half of a surrogate pair expected"},
     {"{\"w\\udc00\":1}", 4, "stands alone expected"},
     {"{\"w\\u0000\":1}", 4, "other than zero expected"},
     {"{\"w\n\":1}", 4, "a character of UTF-8 expected"},
@@ -380,11 +399,15 @@ static const Malformed malformed[] = {
     {"{\"w\xC0\x80\":1}", 4, "a character of UTF-8 expected"},
     {"{\"w\xE0\x80\x80\":1}", 4, "a character of UTF-8 expected"},
     {"{\"w\xED\xA0\x80\":1}", 4, "a character of UTF-8 expected"},
+    {"{\"w\xF0\x8F\xBF\xBF\":1}", 4, "a character of UTF-8 expected"},
     {"{\"w\xF4\x90\x80\x80\":1}", 4, "a character of UTF-8 expected"},
     {"{\"w\xC3\":1}", 4, "a character of UTF-8 expected"},
     {"{\"w\xFF\":1}", 4, "a character of UTF-8 expected"},
     {"{\"__metadata__\":{\"a\":1}," W("F32", "1", "0,4") "}", 4, "'\"' expected"},
     {"{\"__metadata__\":{},\"__metadata__\":{}," W("F32", "1", "0,4") "}", 4, "no second __metadata__"},
+    {"{\"__metadata__\":{" CHECKSUM "," CHECKSUM "}," W("F32", "1", "0,4") "}", 4, "one checksum of 16 digits before"},
+    {"{" W("F32", "1", "0,4") ",\"v\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 4,
+     "tensor \"v\", I8 [0], is none of the model's"},
 };
 
 TEST(state_malformed_files_are_refused)
@@ -559,9 +582,12 @@ TEST(state_of_another_network_is_refused)
 TEST(state_no_counter_that_is_no_count)
 {
     Module *module = counting();
-    CHECK(tensor_set(module->buffers.items[0].tensor, SCALAR, 0.5));
-    CHECK(!nn_save(module, test_path("file")));
-    CHECK_ERROR("tensor \"n\" is to hold a whole number, not 0.5");
+    static const double none[] = {0.5, -1, 0x1p63};
+    for (int i = 0; i < 3; i++) {
+        CHECK(tensor_set(module->buffers.items[0].tensor, SCALAR, none[i]));
+        CHECK(!nn_save(module, test_path("file")));
+        CHECK_ERROR("tensor \"n\" is to hold a whole number, not ");
+    }
     nn_free(module);
     module = nn_module_new("Holder", sizeof(Module), NULL);
     nn_add_parameter(module, "__metadata__", SCALAR);

@@ -167,6 +167,46 @@ TEST(summary_follows_the_calls)
     nn_free(&net->base);
 }
 
+/* Layers that compute nothing, with parameters of any name. */
+static Tensor *image_forward(Module *self, Tensor *x)
+{
+    (void)self;
+    return tensor_zeros(SHAPE(tensor_size(x, 0), 1, 1000, 1001));
+}
+
+static Tensor *steps_forward(Module *self, Tensor *x)
+{
+    (void)self;
+    return tensor_zeros(SHAPE(tensor_size(x, 0), 7, 3));
+}
+
+static Module *layer_new(const char *type, Tensor *(*forward)(Module *self, Tensor *x), const char *name)
+{
+    Module *module = nn_module_new(type, sizeof(Module), forward);
+    nn_add_parameter(module, name, SHAPE(1000));
+    return nn_ready(module);
+}
+
+TEST(summary_counts_in_torchinfos_units)
+{
+    static const char *const thousands[] = {"Steps-1 [-1, 7, 3] 1,000 100.00% 7,000\n", "Total mult-adds (k): 7.00\n",
+#ifndef WEFT_DOUBLE
+                                            "Input size (MB): 3.00\n", "Estimated Total Size (MB): 3.00\n",
+#endif
+    };
+    static const char *const billions[] = {"MyConv-1 [-1, 1, 1000, 1001] 1,000 100.00% 1,001,000,000\n",
+                                           "Total mult-adds (G): 1.00\n"};
+    char text[TEXT];
+    Module *steps = layer_new("Steps", steps_forward, "weight_ih_l0");
+    Module *conv = layer_new("MyConv", image_forward, "bias");
+    CHECK(summarise(steps, SHAPE(2, 3, 512, 512), text));
+    check_lines(text, thousands, (int)(sizeof thousands / sizeof *thousands));
+    CHECK(summarise(conv, SHAPE(2, 3), text));
+    check_lines(text, billions, 2);
+    nn_free(steps);
+    nn_free(conv);
+}
+
 TEST(summary_leaves_everything_as_it_was)
 {
     nn_seed(1);
