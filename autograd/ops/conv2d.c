@@ -40,7 +40,7 @@ static bool uses_winograd(const ConvShape *s)
 /* ---- Packed weights ---- */
 
 /* What packings, as they are and transposed, are called among what is derived from the weights: those of each size of
- * Winograd's tile, and at 0 the direct sum's. */
+ * Winograd's tile, never transposed, and at 0 the direct sum's. */
 static const char packings[WINOGRAD_LARGEST + 1][2];
 
 /* The number of sections comes first, since the packing depends on it; in room that keeps the weights aligned. */
@@ -53,11 +53,11 @@ static const Real *packed_weights(const Tensor *weight, const ConvShape *s, bool
     const char *kind = &packings[winograd ? winograd_tile(s) : 0][transposed];
     Real *derived = layout_derived(weight, kind);
     if (derived && memcmp(derived, &s->sections, sizeof s->sections) == 0) return derived + HEADER;
-    derived = layout_derive(weight, kind, HEADER + (winograd ? winograd_packed_count(s, transposed)
-                                                             : conv_packed_count(s, transposed)));
+    derived = layout_derive(weight, kind,
+                            HEADER + (winograd ? winograd_packed_count(s) : conv_packed_count(s, transposed)));
     if (!derived) return NULL;
     memcpy(derived, &s->sections, sizeof s->sections);
-    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s, transposed);
+    if (winograd) weft_kernels()->winograd_pack(derived + HEADER, weight->storage->data, s);
     else weft_kernels()->conv2d_pack(derived + HEADER, weight->storage->data, s, transposed);
     return derived + HEADER;
 }
@@ -97,7 +97,7 @@ static bool add_winograd_input_grad(const Node *node, const Tensor *out_grad, co
 static bool add_input_grad(const Node *node, const Tensor *out_grad, const ConvShape *shape)
 {
     Tensor *in_grad = node_new_grad(node_input(node, INPUT));
-    const Real *packed = in_grad ? packed_weights(node_input(node, WEIGHT), shape, true) : NULL;
+    const Real *packed = in_grad ? packed_weights(node_input(node, WEIGHT), shape, !uses_winograd(shape)) : NULL;
     if (!packed) return false;
     if (uses_winograd(shape)) return add_winograd_input_grad(node, out_grad, packed, in_grad);
     Real *scratch = weft_alloc(conv_scratch(weft_threads()), sizeof *scratch);

@@ -94,13 +94,15 @@ static void forward_block(const Forward *f, int64_t group, Tiles tiles, Real *sc
     const ConvShape *shape = f->shape;
     const int64_t plane = shape->height.in * shape->width.in, count = shape->in_channels;
     const int64_t stride = winograd_stride(count, tiles.count), frequencies = winograd_frequencies(shape);
+    const WinogradPacked packed = winograd_packed(shape);
     Real *windows = scratch, *products = at(windows, frequencies * stride, 0);
     for (int64_t c = 0; c < count; c++)
         transform_windows(shape, at(f->in, (group * count + c) * plane, 0), tiles, at(windows, c * tiles.count, 0),
                           stride);
     for (int64_t o = 0; o < shape->out_channels; o += SIDE) {
         const int64_t channels = conv_smaller(shape->out_channels - o, SIDE);
-        products_of(shape, f->packed + o * frequencies * count, count, channels, windows, tiles.count, products);
+        products_of(product, shape, f->packed + o / SIDE * packed.block, PACK * PACK, count, channels, windows,
+                    tiles.count, products);
         for (int64_t c = 0; c < channels; c++)
             (f->out->pool ? finish_pooled : finish_plain)(f, group * shape->out_channels + o + c,
                                                           at(products, c * tiles.count, 0), tiles);

@@ -63,9 +63,8 @@ typedef struct WinogradInputGrad {
 } WinogradInputGrad;
 
 #define WINOGRAD_KERNELS(K)                                                                                            \
-    /* U: blocks of 32 output channels, each [frequencies][channels / 8][C][8], which is the order of its use;         \
-     * transposed, for the input's gradient, O and C change places */                                                  \
-    K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape, bool transposed))                     \
+    /* U, as WinogradPacked tells */                                                                                   \
+    K(winograd_pack, (Real * packed, const Real *weight, const ConvShape *shape))                                      \
     K(winograd, (const WinogradOut *out, const Real *in, const Real *packed, Real *scratch, const ConvShape *shape))   \
     K(winograd_input_grad, (const WinogradInputGrad *in_grad, const WinogradGrad *out_grad, const Real *packed,        \
                             Real *scratch, const ConvShape *shape))                                                    \
@@ -137,18 +136,26 @@ static inline PoolShape winograd_pool(const ConvShape *shape, int64_t groups)
 
 /* ---- Blocks of work, and memory ---- */
 
-/* Packs in a block of at most WINOGRAD_SIDE of the channels that are left. */
-static inline int64_t winograd_packs(int64_t channels)
+/* Packed weights U: [blocks of 32 output channels][frequencies][packs of 8 input channels][packs of 8 output
+ * channels][8 input channels][8 output channels], which both the forward pass and the gradient of the input use in
+ * long runs; filled up to whole packs with zeros. Distances in values: from one pack of input channels, frequency and
+ * block to the next. */
+typedef struct WinogradPacked {
+    int64_t pack, frequency, block;
+} WinogradPacked;
+
+static inline WinogradPacked winograd_packed(const ConvShape *shape)
 {
-    return conv_divide_up(conv_smaller(channels, WINOGRAD_SIDE), WINOGRAD_PACK);
+    const int64_t packs = conv_divide_up(conv_smaller(shape->out_channels, WINOGRAD_SIDE), WINOGRAD_PACK);
+    const int64_t pack = packs * WINOGRAD_PACK * WINOGRAD_PACK;
+    const int64_t frequency = conv_divide_up(shape->in_channels, WINOGRAD_PACK) * pack | WEFT_LANES;
+    return (WinogradPacked){pack, frequency, winograd_frequencies(shape) * frequency};
 }
 
 /* Values of packed weights. */
-static inline int64_t winograd_packed_count(const ConvShape *shape, bool transposed)
+static inline int64_t winograd_packed_count(const ConvShape *shape)
 {
-    int64_t side = transposed ? shape->in_channels : shape->out_channels;
-    int64_t across = transposed ? shape->out_channels : shape->in_channels;
-    return (side + WINOGRAD_PACK - 1) / WINOGRAD_PACK * WINOGRAD_PACK * winograd_frequencies(shape) * across;
+    return conv_divide_up(shape->out_channels, WINOGRAD_SIDE) * winograd_packed(shape).block;
 }
 
 /* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as the second-level

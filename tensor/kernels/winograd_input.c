@@ -102,12 +102,14 @@ static void input_grad_block(const InputGrad *g, int64_t group, Tiles tiles, Rea
     const ConvShape *shape = g->shape;
     const int64_t count = shape->out_channels, stride = winograd_stride(count, tiles.count);
     const int64_t frequencies = winograd_frequencies(shape);
+    const WinogradPacked packed = winograd_packed(shape);
     Real *grads = scratch, *products = at(grads, frequencies * stride, 0);
     for (int64_t o = 0; o < count; o++)
         transform_out_grad(g, group * count + o, tiles, at(grads, o * tiles.count, 0), stride);
     for (int64_t c = 0; c < shape->in_channels; c += SIDE) {
         const int64_t channels = conv_smaller(shape->in_channels - c, SIDE);
-        products_of(shape, g->packed + c * frequencies * count, count, channels, grads, tiles.count, products);
+        products_of(product_transposed, shape, g->packed + c / PACK * packed.pack, packed.pack, count, channels, grads,
+                    tiles.count, products);
         for (int64_t i = 0; i < channels; i++)
             finish_plane(g, group * shape->in_channels + c + i, at(products, i * tiles.count, 0), tiles);
     }

@@ -23,64 +23,101 @@ VINLINE int64_t next_width(int64_t left)
     return left == 4 || left == 2 ? 2 : left < WIDTH ? left : WIDTH;
 }
 
-/* result[c][t] = sum over k of u[k][c] v[k][t], c in a pack of 8. */
-VINLINE void product_tile(int height, int width, int64_t count, const Real *u, const Real *v, int64_t tiles,
-                          Real *result)
+/* What is summed over `count` channels: packed weights, transposed for the gradient of the input, by the transforms
+ * [count][tiles][16] of a frequency. */
+typedef struct Product {
+    int64_t count, tiles;
+    WinogradPacked packed;
+    int64_t ahead; /* from a pack's weights to those that are used next: large layers' come from beyond the caches */
+} Product;
+
+/* The 8 by 8 weights that channel k is in, of those that begin at u. */
+VINLINE const Real *weights_of(const bool transposed, const WinogradPacked *packed, const Real *u, int64_t k)
 {
+    if (!transposed) return u + k / PACK * packed->pack;
+    return u + k / SIDE * packed->block + k % SIDE / PACK * PACK * PACK;
+}
+
+/* result[c][t] = sum over k of u[k][c] v[k][t] for `height` of a pack of channels, from c on. */
+VINLINE void product_tile(const bool transposed, const int height, const int width, const Product *product, const int c,
+                          const Real *u, const Real *v, Real *result)
+{
+    enum { STEP = WINOGRAD_MULTIPLE };
+    const Product p = *product;
     for (int part = 0; part < VPARTS; part++) {
         V sum[HEIGHT][WIDTH];
 #pragma GCC unroll 8
-        for (int c = 0; c < height; c++) {
+        for (int i = 0; i < height; i++) {
 #pragma GCC unroll 8
-            for (int t = 0; t < width; t++) sum[c][t] = vset(0);
+            for (int t = 0; t < width; t++) sum[i][t] = vset(0);
         }
-        for (int64_t k = 0; k < count; k++) {
-            V x[WIDTH];
-            __builtin_prefetch(u + (count + k) * PACK); /* the next pack: large layers' come from beyond the caches */
+        for (int64_t first = 0; first < p.count; first += STEP) {
+            const Real *weights = weights_of(transposed, &p.packed, u, first);
+            const int64_t row = first % PACK;
+#pragma GCC unroll 4
+            for (int k = 0; k < STEP; k++) {
+                V x[WIDTH];
+                __builtin_prefetch(weights + p.ahead + (row + k) * PACK);
 #pragma GCC unroll 8
-            for (int t = 0; t < width; t++) x[t] = vload(at(v, k * tiles + t, part));
+                for (int t = 0; t < width; t++) x[t] = vload(at(v, (first + k) * p.tiles + t, part));
 #pragma GCC unroll 8
-            for (int c = 0; c < height; c++) {
-                V w = vset(u[k * PACK + c]);
+                for (int i = 0; i < height; i++) {
+                    V w = vset(weights[transposed ? (c + i) * PACK + row + k : (row + k) * PACK + c + i]);
 #pragma GCC unroll 8
-                for (int t = 0; t < width; t++) sum[c][t] = vfma(w, x[t], sum[c][t]);
+                    for (int t = 0; t < width; t++) sum[i][t] = vfma(w, x[t], sum[i][t]);
+                }
             }
         }
 #pragma GCC unroll 8
-        for (int c = 0; c < height; c++) {
+        for (int i = 0; i < height; i++) {
 #pragma GCC unroll 8
-            for (int t = 0; t < width; t++) vstore(at(result, c * tiles + t, part), sum[c][t]);
+            for (int t = 0; t < width; t++) vstore(at(result, (c + i) * p.tiles + t, part), sum[i][t]);
         }
     }
 }
 
 /* The products of a pack of channels with all tiles. */
-__attribute__((noinline)) static void product(int64_t count, const Real *u, const Real *v, int64_t tiles, Real *result)
+VINLINE void product_of(const bool transposed, const Product *p, const Real *u, const Real *v, Real *result)
 {
     for (int c = 0; c < PACK; c += HEIGHT) {
         int64_t width;
-        for (int64_t t = 0; t < tiles; t += width) {
-            Real *to = at(result, c * tiles + t, 0);
+        for (int64_t t = 0; t < p->tiles; t += width) {
             const Real *from = at(v, t, 0);
-            width = next_width(tiles - t);
-            if (width == 3) product_tile(HEIGHT, 3, count, u + c, from, tiles, to);
-            else if (width == 2) product_tile(HEIGHT, 2, count, u + c, from, tiles, to);
-            else product_tile(HEIGHT, 1, count, u + c, from, tiles, to);
+            Real *to = at(result, t, 0);
+            width = next_width(p->tiles - t);
+            if (width == 3) product_tile(transposed, HEIGHT, 3, p, c, u, from, to);
+            else if (width == 2) product_tile(transposed, HEIGHT, 2, p, c, u, from, to);
+            else product_tile(transposed, HEIGHT, 1, p, c, u, from, to);
         }
     }
 }
 
-/* All frequencies' products for up to SIDE channels, from the transformed tiles of `count` channels. A frequency's
- * tiles stay in the first-level cache while all channels use them. */
-static void products_of(const ConvShape *shape, const Real *packed, int64_t count, int64_t channels,
-                        const Real *transformed, int64_t tiles, Real *products)
+__attribute__((noinline, unused)) static void product(const Product *p, const Real *u, const Real *v, Real *result)
 {
-    const int64_t frequency = winograd_packs(channels) * PACK * count, frequencies = winograd_frequencies(shape);
-    for (int64_t f = 0; f < frequencies; f++) {
-        const Real *from = at(transformed, f * winograd_stride(count, tiles), 0);
+    product_of(false, p, u, v, result);
+}
+
+__attribute__((noinline, unused)) static void product_transposed(const Product *p, const Real *u, const Real *v,
+                                                                 Real *result)
+{
+    product_of(true, p, u, v, result);
+}
+
+/* All frequencies' products for up to SIDE channels, the first in the pack at `packed` and the others `apart` from each
+ * other, from the transformed tiles of `count` channels. A frequency's tiles stay in the first-level cache while all
+ * channels use them. */
+typedef void ProductOf(const Product *p, const Real *u, const Real *v, Real *result);
+VINLINE void products_of(ProductOf *product_of_pack, const ConvShape *shape, const Real *packed, int64_t apart,
+                         int64_t count, int64_t channels, const Real *transformed, int64_t tiles, Real *products)
+{
+    Product p = {count, tiles, winograd_packed(shape), 0};
+    for (int64_t f = 0; f < winograd_frequencies(shape); f++) {
+        const Real *from = at(transformed, f * winograd_stride(count, tiles), 0), *u = packed + f * p.packed.frequency;
         Real *to = at(products, f * winograd_stride(SIDE, tiles), 0);
-        for (int64_t c = 0; c < channels; c += PACK)
-            product(count, packed + f * frequency + c * count, from, tiles, at(to, c * tiles, 0));
+        for (int64_t c = 0; c < channels; c += PACK, u += p.ahead) {
+            p.ahead = c + PACK < channels ? apart : packed + (f + 1) * p.packed.frequency - u;
+            product_of_pack(&p, u, from, at(to, c * tiles, 0));
+        }
     }
 }
 

@@ -129,6 +129,9 @@ VINLINE Grid square_grid(const Real *plane, const Square *s, const int side, int
     return grid_of(room, side);
 }
 
+/* Where prefetches go: the first-level cache could wait for few at a time. */
+enum { SECOND_LEVEL = 2 };
+
 /* Asks for a square of a plane ahead of its use: planes are too far apart for the processor to guess it. */
 VINLINE void prefetch_square(const Real *plane, const Square *s, const int side, const int write)
 {
@@ -137,8 +140,8 @@ VINLINE void prefetch_square(const Real *plane, const Square *s, const int side,
     for (int i = 0; i < side; i++) {
 #pragma GCC unroll 8
         for (int j = 0; j < side; j++) {
-            if (write) __builtin_prefetch(at(corner, i * s->width + j, 0), 1);
-            else __builtin_prefetch(at(corner, i * s->width + j, 0), 0);
+            if (write) __builtin_prefetch(at(corner, i * s->width + j, 0), 1, SECOND_LEVEL);
+            else __builtin_prefetch(at(corner, i * s->width + j, 0), 0, SECOND_LEVEL);
         }
     }
 }
@@ -192,8 +195,14 @@ VINLINE Grid grad_grid(const WinogradGrad *plane, const Square *s, const int til
 VINLINE void prefetch_grads(const WinogradGrad *plane, const Square *s, const int tile)
 {
     const Square pooled = pooled_square(s);
-    if (!plane->indices) prefetch_square(plane->values, s, tile, 0);
-    else prefetch_square(plane->values, &pooled, tile / WINOGRAD_POOL, 0);
+    if (!plane->indices) {
+        prefetch_square(plane->values, s, tile, 0);
+        return;
+    }
+    prefetch_square(plane->values, &pooled, tile / WINOGRAD_POOL, 0);
+    const PoolIndex *places = plane->indices + (pooled.y * pooled.width + pooled.x) * WEFT_LANES;
+    for (int i = 0; i < tile / WINOGRAD_POOL; i++) /* a row is about a line */
+        __builtin_prefetch(places + i * pooled.width * WEFT_LANES, 0, SECOND_LEVEL);
 }
 
 /* Tiles of one map that are worked on together. */

@@ -167,19 +167,21 @@ VINLINE void load_transposed(const int side, const bool pooled, const WeightGrad
     for (int k = 0; k < all; k++) transpose_vectors(rows[k]);
 }
 
-/* Transforms the gradients of VWIDTH channels in tile number t to [frequencies][16 samples][columns]. */
-VINLINE void transform_grads_of_tile(const int tile, const bool pooled, const WeightGrad *w, const OuterBlock *b,
-                                     int64_t t, int64_t column, Real *result)
+/* Transforms the gradients of a square, VWIDTH channels of a tile, to [frequencies][16 samples][columns]. Squares are
+ * numbered tile by tile, columns outermost, and the next one is asked for. */
+VINLINE void transform_grads_of_square(const int tile, const bool pooled, const WeightGrad *w, const OuterBlock *b,
+                                       int64_t number, Real *result)
 {
     const int side = pooled ? tile / WINOGRAD_POOL : tile;
-    const int64_t stride = grads_stride(b) * WEFT_LANES;
-    const GradTile here = grad_tile(tile, w, b, t), next = grad_tile(tile, w, b, t + 1 < b->tiles ? t + 1 : t);
+    const int64_t stride = grads_stride(b) * WEFT_LANES, t = number % b->tiles, column = number / b->tiles * VWIDTH;
+    const GradTile here = grad_tile(tile, w, b, t), next = grad_tile(tile, w, b, (number + 1) % b->tiles);
+    const int64_t next_column = (number + 1) / b->tiles * VWIDTH;
     for (int part = 0; part < VPARTS; part++) {
         V rows[LARGEST_TILE * LARGEST_TILE][VWIDTH];
         load_transposed(side, pooled, w, b, &here, column, part, rows);
         for (int i = 0; i < VWIDTH; i++) {
             Real *to = result + (t * WEFT_LANES + part * VWIDTH + i) * b->columns + column;
-            const WinogradGrad ahead = plane_of_column(w, b, &next, column + i);
+            const WinogradGrad ahead = plane_of_column(w, b, &next, next_column + i);
             V room[LARGEST_TILE * LARGEST_TILE];
             if (part == 0) prefetch_grads(&ahead, &next.square, tile);
             for (int k = 0; k < side * side && pooled; k++)
@@ -195,12 +197,10 @@ VINLINE void transform_grads_of_tile(const int tile, const bool pooled, const We
 
 VINLINE void transform_grads_of(const int tile, const WeightGrad *w, const OuterBlock *b, Real *result)
 {
-    for (int64_t column = 0; column < b->columns; column += VWIDTH) {
-        for (int64_t t = 0; t < b->tiles; t++) {
-            if (tile % WINOGRAD_POOL == 0 && w->out_grad->indices)
-                transform_grads_of_tile(tile, true, w, b, t, column, result);
-            else transform_grads_of_tile(tile, false, w, b, t, column, result);
-        }
+    for (int64_t number = 0; number < b->columns / VWIDTH * b->tiles; number++) {
+        if (tile % WINOGRAD_POOL == 0 && w->out_grad->indices)
+            transform_grads_of_square(tile, true, w, b, number, result);
+        else transform_grads_of_square(tile, false, w, b, number, result);
     }
 }
 
