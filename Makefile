@@ -225,6 +225,12 @@ test: all unit parity $(BUILD)/tests/bench $(BUILD)/tests/digits
 test: $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
+# Whether what tells of failures does.
+.PHONY: harness
+test some-tests: harness
+harness:
+	@tests/harness.sh
+
 .PHONY: some-tests mutate
 some-tests: all unit parity $(BUILD)/tests/digits ## run some: TESTS="tests/test_apps.sh 'build/tests/unit conv'"
 	@tests/run.sh $(TESTS)

@@ -58,9 +58,10 @@ typedef struct Pgm {
     uint16_t *values;
 } Pgm;
 
-/* Reads a PGM image: P5, bytes, or P2, text; values up to 65,535 and comments as netpbm has them; sides up to 65,536
- * and 100 million pixels in all. The path "-" is standard input; a pipe will do. NULL with an error that names the
- * file, what is wrong and the offset, if it is anything else, is cut off, or goes on after the image. */
+/* Reads a PGM image: P5, bytes, or P2, text; values up to 65,535, of which the largest that the file may have becomes
+ * white, and comments as netpbm has them; sides up to 65,536 and 100 million pixels in all. The path "-" is standard
+ * input; a pipe will do. NULL with an error that names the file, what is wrong and the offset, if it is anything else,
+ * is cut off, or goes on after the image. */
 Pgm *pgm_read(const char *path);
 /* Frees what pgm_read made. NULL is fine. */
 void pgm_free(Pgm *image);

@@ -1,9 +1,10 @@
-"""report.py PAGE DATA [LOG]: reads a report as a browser would, and checks it against the data set's test files and the
-csv of the training. Prints what is wrong; then the exit status is 1."""
+"""report.py PAGE DATA [LOG [WEIGHTS]]: reads a report as a browser would, and checks it against the data set's test
+files, the csv of the training and the weights that it ended with. Prints what is wrong; then the exit status is 1."""
 
 import base64
 import csv
 import html.parser
+import json
 import math
 import re
 import struct
@@ -133,8 +134,11 @@ def check_log(page, text, log):
             means[name, percent] = "%.2f" % (100 * mean) if percent else "%.4f" % mean
     assert dict(((n, p), v) for n, v, p in labels) == means, (labels, means)
     own = rows[-int(last["epoch"]):]
-    assert "loss was %.4f" % min(float(row["test_loss"]) for row in own) in text
-    assert "highest accuracy %.2f%%" % (100 * max(float(row["test_accuracy"]) for row in own)) in text
+    best = min(own, key=lambda row: float(row["test_loss"]))
+    assert "loss was %.4f, after epoch %s," % (float(best["test_loss"]), best["epoch"]) in text
+    best = max(own, key=lambda row: float(row["test_accuracy"]))
+    assert "highest accuracy %.2f%%, after epoch %s." % (100 * float(best["test_accuracy"]), best["epoch"]) in text
+    assert "<dt>test loss</dt><dd>%.4f</dd>" % float(last["test_loss"]) in text
     for row, cells in zip(ends, page.tables.get("runs", [])[1:]):
         measured = [float(row[name]) for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")]
         loss, accuracy, test_loss, test_accuracy = measured
@@ -144,14 +148,18 @@ def check_log(page, text, log):
 
 
 def read_chart(chart):
-    """Ticks of the y axis, as (y, text), and the points of each line, by its class."""
-    texts = [(element.get("class"), element.text, float(element.get("y"))) for element in chart.iter("text")]
-    ticks = [(y - 4, text) for kind, text, y in texts if kind == "tick end"]
+    """Ticks of the y axis, as (y, text), and the points of each line, by its class, as (epoch, y)."""
+    texts = [(element.get("class"), element.text, element) for element in chart.iter("text")]
+    ticks = [(float(element.get("y")) - 4, text) for kind, text, element in texts if kind == "tick end"]
+    epochs = [(float(element.get("x")), float(text)) for kind, text, element in texts
+              if kind == "tick middle" and text != "epoch"]
+    (left, first), (right, last) = epochs[0], epochs[-1]
     lines = {}
     for path in chart.iter("path"):
         if path.get("class").startswith("line"):
             numbers = re.findall(r"[ML]([\d.]+) ([\d.]+)", path.get("d"))
-            lines.setdefault(path.get("class"), []).append([(float(x), float(y)) for x, y in numbers])
+            lines.setdefault(path.get("class"), []).append(
+                [(first + (float(x) - left) / (right - left) * (last - first), float(y)) for x, y in numbers])
     return ticks, lines
 
 
@@ -177,14 +185,32 @@ def check_line(values, points, ticks, title):
         title, values, points, numbers)
 
 
+def of_epochs(values, points):
+    """The values of the epochs at which the points are: all of them, or of many at most 200, with the last."""
+    epochs = [round(epoch) for epoch, _ in points]
+    assert all(abs(epoch - wanted) < 0.2 for wanted, (epoch, _) in zip(epochs, points)), points
+    assert epochs[-1] == len(values) and epochs == sorted(set(epochs)), epochs
+    assert len(epochs) == len(values) or len(values) > 200 >= len(epochs) > 100, epochs
+    return [values[epoch - 1] for epoch in epochs]
+
+
+def check_rate(values, points, ticks):
+    """Whether the rate, which has a point for each step or, of more than 200, for some, is right where epochs end."""
+    steps = len(points) // len(values) if len(points) % len(values) == 0 else 1  # of an epoch
+    ends = [(round(epoch * steps) + 1, (epoch, y)) for epoch, y in points]
+    assert all(abs(end - 1 - epoch * steps) < 0.2 for end, (epoch, _) in ends), points
+    ends = [(end, point) for end, point in ends if end % steps == 0]
+    assert len(ends) >= len(values) / 2, points
+    assert fits([values[end // steps - 1] for end, _ in ends], [point for _, point in ends],
+                [(y, number(t)) for y, t in ticks], lambda v: v), "rate"
+
+
 def check_curves(text, log):
     """Every point of every curve is at the csv's value: of one run, or of each of several and of their mean."""
     with open(log) as file:
         rows = list(csv.DictReader(file))
     epochs = int(rows[-1]["epoch"])
     runs = [rows[i:i + epochs] for i in range(0, len(rows), epochs)]
-    if epochs > 200:
-        return
     for chart in xml.etree.ElementTree.fromstring(text).iter("svg"):
         title = chart.find("text")
         if chart.get("class") != "chart":
@@ -192,19 +218,37 @@ def check_curves(text, log):
         ticks, lines = read_chart(chart)
         if title.text == "Learning rate":
             (points,) = lines["line rate"]
-            steps = len(points) // epochs
-            assert len(points) == steps * epochs, "points are thinned here: choose fewer steps"
-            wanted = [float(row["lr"]) for row in runs[-1]]
-            assert fits(wanted, points[steps - 1::steps], [(y, number(t)) for y, t in ticks], lambda v: v), "rate"
+            check_rate([float(row["lr"]) for row in runs[-1]], points, ticks)
             continue
         for name in ("train", "test"):
             values = [[float(row[name + "_" + title.text.lower()]) for row in run] for run in runs]
             faint = lines.get("line %s faint" % name, [])
             assert len(faint) == (len(runs) if len(runs) > 1 else 0), name
             for run, points in zip(values, faint):
-                check_line(run, points, ticks, title.text)
+                check_line(of_epochs(run, points), points, ticks, title.text)
             (points,) = lines["line " + name]
-            check_line([sum(each) / len(runs) for each in zip(*values)], points, ticks, title.text)
+            means = [sum(each) / len(runs) for each in zip(*values)]
+            check_line(of_epochs(means, points), points, ticks, title.text)
+
+
+def check_filters(page, weights):
+    """Each image of a filter has the colour of its weights' sign, the opacity of their size."""
+    with open(weights, "rb") as file:
+        data = file.read()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    tensor = json.loads(data[8:begin])["conv1.weight"]
+    first, last = tensor["data_offsets"]
+    number_of = {"F32": "<f", "F64": "<d"}[tensor["dtype"]]
+    values = [value for value, in struct.iter_unpack(number_of, data[begin + first:begin + last])]
+    shown = [decode_png(image["src"]) for image, _ in page.images if image["class"] == "filter"]
+    assert [image[:2] for image in shown] == [tuple(tensor["shape"][:1:-1])] * tensor["shape"][0]
+    pixels = b"".join(image[2] for image in shown)
+    greatest = max(map(abs, values))
+    assert len(pixels) == 4 * len(values)
+    for value, pixel in zip(values, zip(*[iter(pixels)] * 4)):
+        assert pixel[:3] == ((0, 114, 178) if value > 0 else (213, 94, 0)), (value, pixel)
+        assert abs(pixel[3] - 255 * abs(value) / greatest) <= 0.51, (value, pixel)
+    assert "at most %.3g either way" % greatest in page.text
 
 
 def main():
@@ -219,12 +263,15 @@ def main():
     assert "%.2f%%" % (100 * right / len(labels)) in page.text
     assert "nan" not in page.text and "inf" not in page.text
     check_mistakes(page, images, labels, len(labels) - right)
+    assert re.search(r"of %d test images? wrong</dt><dd>%d</dd>" % (len(labels), len(labels) - right), text)
     for attributes, _ in page.images:
         decode_png(attributes["src"])
     decode_png(re.search(r'<image [^>]*href="([^"]*)"', text).group(1))
     if len(sys.argv) > 3:
         check_log(page, text, sys.argv[3])
         check_curves(text, sys.argv[3])
+    if len(sys.argv) > 4:
+        check_filters(page, sys.argv[4])
     beside = path[:-5]
     for name in ("-samples.svg",) + (("-curves.svg",) if len(sys.argv) > 3 else ()):
         svg = xml.etree.ElementTree.parse(beside + name).getroot()

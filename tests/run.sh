@@ -7,6 +7,7 @@ set -m
 # shellcheck disable=SC2046
 trap 'exec 2> /dev/null; kill -- $(jobs -p | sed s/^/-/); rm -rf "$work"' EXIT
 commands=("$@")
+ended=0
 # start INDEX: runs that command in the background; its status is written last.
 start()
 {
@@ -21,6 +22,7 @@ show_ended()
     for folder in "$work"/*/; do
         [ -s "$folder/status" ] || continue
         command=${commands[$(basename "$folder")]}
+        ended=$((ended + 1))
         echo "== $command"
         cat "$folder/said"
         add_counts "$command" "$(cat "$folder/status")" "$folder/said"
@@ -34,5 +36,9 @@ for ((next = 0; next < ${#commands[@]}; next++)); do
 done
 wait
 show_ended
+# Whatever killed a test with all around it, or left no room to begin one.
+lost=$((${#commands[@]} - ended))
+[ $lost = 0 ] || echo "FAIL $lost of ${#commands[@]} have no exit status"
+failed=$((failed + lost))
 echo "== all"
 finish

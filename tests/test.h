@@ -8,9 +8,10 @@
  *         CHECK_CLOSE(tensor_get(sum, AT(1, 2)), 3, 0);
  *     }
  *
- * Each runs in a process of its own, inside a scope that the harness opens and closes. Afterwards no tensor may be
- * alive and no error on record. The first failed check is printed, with the message of weft_error() if there is one,
- * and ends the test; in a helper (a function that returns void) it ends the helper, and the caller asks test_failed().
+ * Each runs in a process of its own, inside a scope that the harness opens and closes. Afterwards no tensor and no
+ * block of memory may be alive, no file open and no error on record. The first failed check is printed, with the
+ * message of weft_error() if there is one, and ends the test; in a helper (a function that returns void) it ends the
+ * helper, and the caller asks test_failed().
  * A failure during a test that expects none is found by itself: ops return NULL and the error is on record. */
 #ifndef WEFT_TEST_H
 #define WEFT_TEST_H
@@ -49,7 +50,7 @@ typedef struct Test {
     do {                                                                                                               \
         if (!test_equal((int64_t)(a), (int64_t)(b), __FILE__, __LINE__, #a " == " #b)) return;                         \
     } while (0)
-/* |a - b| <= tolerance * max(1, |b|); equal infinities are close, NaN is close to nothing. */
+/* |a - b| <= tolerance * max(1, |b|); infinities are close to themselves alone, NaN to nothing. */
 #define CHECK_CLOSE(a, b, tolerance)                                                                                   \
     do {                                                                                                               \
         if (!test_close((a), (b), (tolerance), __FILE__, __LINE__, #a " ~ " #b)) return;                               \
@@ -93,6 +94,9 @@ typedef struct TestBytes {
 } TestBytes;
 bool test_write(const char *path, const void *bytes, size_t count);
 TestBytes test_read(const char *path);
+/* Sends standard output and error into a file; the descriptors to give to test_put_back, which undoes that. */
+void test_redirect(const char *path, int kept[2]);
+void test_put_back(const int kept[2]);
 
 /* Number i of a stream of numbers in [-1, 1): an integer hash that tests/golden/make.py shares. test_tensor is a tensor
  * of scale times them, test_tensor_near of offset plus that, rounded to float so that both precisions agree. */

@@ -24,10 +24,22 @@ for app in "$tiny" "$cnn"; do
     run 0 "$app" --version
     shows '[0-9]+\.[0-9]+\.[0-9]+'
 done
+# The recipes behind the figures in the README: EPOCHS BATCH AUGMENT.
+recipe()
+{
+    shows "--epochs N, --batch-size N .*\\[$1, $2\\]"
+    shows "--augment R,T,S,H .*\\[$3\\]"
+    shows '--schedule NAME .*\[onecycle\]'
+    shows '--lr X .*\[0.05\]'
+    shows '--momentum X .*\[0.9\]'
+    shows '--weight-decay X .*\[0.0001\]'
+    shows '--dropout P .*\[0\]'
+    shows '--label-smoothing X .*\[0\]'
+}
 run 0 "$tiny" --help
-shows '--epochs N, --batch-size N .*\[20, 64\]'
-shows '--schedule NAME .*\[onecycle\]'
-shows '--augment R,T,S,H .*\[10(,[0-9.]+){3}\]'
+recipe 20 64 10,1,0,0
+run 0 "$cnn" --help
+recipe 16 128 10,2,0.1,10
 
 # usage_error TEXT ARGUMENT...: status 2, one line that says TEXT and how to get help.
 usage_error() { local text=$1; shift; run 2 "$tiny" --data "$work/nowhere" "$@"; says "$text"; says 'try --help'; }
@@ -42,7 +54,8 @@ usage_error --data --data=
 for bad in abc 1x nan inf -0.1 1e9 0x10 ' 1' 1e+-1 ''; do usage_error --lr --lr "$bad"; done
 for bad in 0 -1 1.5 ten ' 3' 0x3 99999999999999999999 ''; do usage_error --epochs "--epochs=$bad"; done
 for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 label-smoothing=1 \
-    weight-decay=-1; do
+    weight-decay=-1 epochs=1000001 batch-size=65537 limit=1000000001 validate=1000000001 runs=1000001 threads=1025 \
+    seed=9007199254740994 lr=1000 weight-decay=1000; do
     usage_error "--${bad%=*}" "--$bad"
 done
 for bad in '' , 1, ,1 1,2,3,4,5 1,,2 ten 0x1 nan 1e 1-2; do usage_error 'one to 4 numbers' "--augment=$bad"; done
@@ -52,8 +65,6 @@ usage_error 'scale is 1;' --augment 10,0,1
 usage_error 'shear is 90' --augment 10,0,0,90
 usage_error 'constant, step or onecycle' --schedule linear
 usage_error --load --eval
-usage_error --save --eval --load x --save y
-usage_error --log --eval --load x --log y
 usage_error --save --save x --runs 2
 usage_error --export --export x --runs 2
 usage_error 'same file' --log "$work/x" --save "$work/../${work##*/}/x"
@@ -65,7 +76,14 @@ for option in log save export checkpoint; do
     run 2 "$tiny" --data "$data" "--$option" "$work/./data/t10k-labels-idx1-ubyte"
     says "--$option names a file of the data"
 done
-usage_error --checkpoint --eval --load x --checkpoint y
+for file in "$data"/*; do
+    run 2 "$tiny" --data "$data" --log "$file"
+    says "--log names a file of the data"
+done
+for option in '--save x' '--log x' '--checkpoint x' --resume '--runs 2'; do
+    # shellcheck disable=SC2086
+    usage_error "--eval and ${option% *} do not go together" --eval --load x $option
+done
 for option in '--save x' '--export x' '--report x' '--log x' '--checkpoint x' '--runs 2' --profile; do
     # shellcheck disable=SC2086
     usage_error "--summary and ${option% *} do not go together" --summary $option
@@ -98,6 +116,14 @@ check 'csv rows have 8 numbers' \
 check 'csv accuracies are fractions' awk -F, 'NR > 1 && ($4 < 0 || $4 > 1 || $6 < 0 || $6 > 1) { exit 1 }' "$work/a.csv"
 check 'csv losses and seconds are positive' \
     awk -F, 'NR > 1 && ($3 <= 0 || $5 <= 0 || $7 <= 0 || $8 <= 0) { exit 1 }' "$work/a.csv"
+# table FILE: what a training's lines say of each epoch. rows CSV: what the csv says, as they would.
+table() { awk 'NF == 7 && $1 ~ /^[0-9]+\// { sub("/.*", "", $1); print $1, $2, $3, $4, $5, $6 }' "$1"; }
+rows_of()
+{
+    awk -F, 'NR > 1 { printf "%d %.4f %.2f%% %.4f %.2f%% %.4g\n", $1, $3, 100 * $4, $5, 100 * $6, $2 }' "$1"
+}
+check 'each epoch has a line, which says what the csv does' diff <(table "$work/out") <(rows_of "$work/a.csv")
+shows '^  epoch  train loss  accuracy      test loss  accuracy         lr   seconds$'
 check 'the last line has the last accuracy of the csv' \
     test "$accuracy" = "accuracy $(tail -n 1 "$work/a.csv" | awk -F, '{ printf "%.2f%%", 100 * $6 }')"
 run 0 "$tiny" --data "$data" --eval --load "$work/a.safetensors"
@@ -125,6 +151,8 @@ run 0 "$tiny" $quick --save "$work/d.safetensors" --augment 0
 check '--augment 0 is --no-augment' cmp -s "$work/plain.safetensors" "$work/d.safetensors"
 for part in 20 10,2 10,0,0.2 10,0,0,9; do different --augment $part; done
 different --no-shuffle
+for value in 0.5 0.8; do run 0 "$tiny" $quick --momentum $value --save "$work/momentum$value.safetensors"; done
+check 'the value of --momentum counts' differ "$work/momentum0.5.safetensors" "$work/momentum0.8.safetensors"
 different --dropout 0.3
 different --label-smoothing 0.1
 different --momentum 0.9
@@ -161,6 +189,7 @@ mkdir "$work/train-only"
 cp "$data"/train-* "$work/train-only"
 run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --log "$work/v.csv" --save "$work/v.safetensors"
 shows '100 images to train on, 70 held out'
+shows '^  epoch  train loss  accuracy  held-out loss  accuracy         lr   seconds$'
 run 0 "$tiny" --data "$work/train-only" --eval --load "$work/v.safetensors" --validate 70
 shows 'of 70\)'
 run 0 "$tiny" --data "$work/train-only" --epochs 1 --validate 70 --limit 60
@@ -189,7 +218,13 @@ shows '/folder\?\?\[1m: 100 images'
 # ---- Several runs ----
 
 run 0 "$tiny" $quick --runs 3 --seed 5 --log "$work/runs.csv"
-check 'a line for each run, with its seed' test "$(grep -cE '^run [1-3]/3  seed [567] ' "$work/out")" = 3
+last_of_runs()
+{
+    awk -F, '$2 == 2 { printf "run %d/3  seed %d  train loss %.4f  test loss %.4f  test accuracy %.2f%%\n", ++n, $1,
+                       $4, $6, 100 * $7 }' "$1"
+}
+check 'a line for each run: its seed, and what its last epoch was' \
+    diff <(grep '^run ' "$work/out" | sed 's/  [0-9.]* s$//') <(last_of_runs "$work/runs.csv")
 check 'csv of several runs begins with the seed' test "$(head -n 1 "$work/runs.csv")" = seed,$header
 check 'csv has the rows of all runs' test "$(column 1 "$work/runs.csv")" = '5 5 6 6 7 7 '
 expected=$(awk -F, '$2 == 2 { x[++n] = $7; sum += $7 }
@@ -246,6 +281,9 @@ cp "$work/a.csv" "$work/kept.csv"
 run 1 "$cnn" $quick --schedule constant --lr 999 --momentum 0.99 --log "$work/kept.csv"
 says 'epoch 1: the loss'
 check 'an earlier log survives a first epoch that fails' cmp -s "$work/a.csv" "$work/kept.csv"
+run 1 bash -c "ulimit -f 1; exec '$tiny' $quick --epochs 20 --limit 32 --runs 2 --log '$work/full.csv'"
+says "run 1, epoch $(wc -l < "$work/full.csv"): --log $work/full.csv: cannot write: "
+check 'the log of a full disk has whole rows' awk -F, 'NF != 9 { exit 1 } END { exit NR < 8 }' "$work/full.csv"
 run 0 "$tiny" $quick --epochs 1 --log "$work/kept.csv"
 check 'the first row takes the place of an earlier log' test "$(column 1 "$work/kept.csv")" = '1 '
 check 'under its header' test "$(head -n 1 "$work/kept.csv")" = $header

@@ -157,6 +157,13 @@ TEST(augment_same_bits_everywhere)
     CHECK(sum == UINT64_C(2221877298195102526));
 }
 
+TEST(augment_is_on_by_each_option)
+{
+    static const Augmentation none = {0}, each[] = {{.rotation = 1}, {.translation = 1}, {.scale = 0.1}, {.shear = 1}};
+    CHECK(!augment_is_on(&none));
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) CHECK(augment_is_on(&each[i]));
+}
+
 /* ---- In the loader ---- */
 
 enum { IMAGES = 40, LOADER_PIXELS = 2 * 6 * 7 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "data/dataset.h"
+#include "nn/state.h"
 #include "tensor/crc.h"
 #include "tensor/memory.h"
 #include "tests/sessions.h"
@@ -121,6 +122,7 @@ TEST(checkpoint_goes_on_to_the_same_bits)
         TrainerRun resumed;
         CHECK(train(&second, &resumed, 0));
         check_same(&resumed, &run);
+        CHECK_EQUAL(second.checkpoint.epoch, at); /* where it can be resumed again */
         for (int i = 0; i < at; i++) { /* what it took, too */
             CHECK(resumed.metrics.epochs[i].train.seconds == run.metrics.epochs[i].train.seconds);
             CHECK(resumed.metrics.epochs[i].test.seconds == run.metrics.epochs[i].test.seconds);
@@ -443,7 +445,7 @@ TEST(checkpoint_of_another_training_is_refused)
     CHECK_ERROR("c: cannot open");
 }
 
-TEST(checkpoint_of_other_images_or_weights_is_refused)
+TEST(checkpoint_of_other_images_is_refused)
 {
     CHECK(small_checkpoint().count > 0);
     TrainerSession session = session_new(&small_app, test_path("c"), true);
@@ -457,18 +459,42 @@ TEST(checkpoint_of_other_images_or_weights_is_refused)
     CHECK(!trainer_checkpoint_open(&session));
     CHECK_ERROR("the checksum of --data's images is ");
     session_free(&session);
-    session = session_new(&small_app, test_path("c"), true);
-    session.train_set->labels[0] ^= 1;
-    CHECK(!trainer_checkpoint_open(&session));
-    CHECK_ERROR("the checksum of --data's images is ");
-    session_free(&session);
+    const int each[] = {0, TRAIN - 1, TRAIN, COUNT - 1}; /* to train on, and to test on */
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        session = session_new(&small_app, test_path("c"), true);
+        session.train_set->labels[each[i]] ^= 1;
+        CHECK(!trainer_checkpoint_open(&session));
+        CHECK_ERROR("the checksum of --data's images is ");
+        session_free(&session);
+    }
+}
+
+static void save_weights(const char *path, uint64_t seed)
+{
+    nn_seed(seed);
+    Module *net = small_net(0);
+    CHECK(nn_save(net, path));
+    nn_free(net);
+}
+
+TEST(checkpoint_of_other_weights_to_begin_with_is_refused)
+{
     char *weights = strdup(test_path("w")); /* test_path has room for one path */
-    CHECK(weights && symlink("c", weights) == 0); /* any file */
-    session = session_new(&small_app, test_path("c"), true);
+    CHECK(weights);
+    save_weights(weights, 5);
+    TrainerSession session = session_new(&small_app, test_path("c"), false);
     session.options.load = weights;
-    CHECK(!trainer_checkpoint_open(&session));
-    CHECK_ERROR("the checksum of --load's file is ");
+    const TrainerOptions options = session.options;
+    TrainerRun run;
+    CHECK(train(&session, &run, 1));
+    trainer_run_close(&run);
     session_free(&session);
+    CHECK(resumes(&small_app, &options));
+    CHECK(!resumes(&small_app, NULL));
+    CHECK_ERROR("the checksum of --load's file is none, the checkpoint's training had ");
+    save_weights(weights, 6);
+    CHECK(!resumes(&small_app, &options));
+    CHECK_ERROR("the checksum of --load's file is ");
     free(weights);
 }
 

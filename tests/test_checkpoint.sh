@@ -98,6 +98,7 @@ interrupted() # FILE COMMAND...
 }
 run 130 interrupted "$work/int" $tiny $quick --epochs 100000 --checkpoint "$work/int"
 says 'interrupted; --resume goes on after epoch '
+after=$(sed -n 's/.*goes on after epoch \([0-9]*\)$/\1/p' "$work/err")
 run 0 $train --checkpoint "$work/done" --log "$work/done.csv" --save "$work/first.safetensors"
 cp "$work/done" "$work/kept"
 run 0 ${train/--quiet/} --checkpoint "$work/done" --resume --log "$work/again.csv" --save "$work/again.safetensors" \
@@ -138,8 +139,8 @@ run 1 $tiny --data "$data" --eval --load "$work/done"
 says "$work/done is a checkpoint: --checkpoint and --resume go on with it, --load takes weights"
 
 run 1 $train --checkpoint "$work/int"
-says "$work/int: holds a training that is not done: run 1 of 1, epoch "
-says 'of 100000; go on with it by --resume, or remove the file to begin anew'
+says "$work/int: holds a training that is not done: run 1 of 1, epoch $after of 100000; go on with it by --resume, or "
+says 'remove the file to begin anew'
 run 1 $train --checkpoint "$work/whole.safetensors"
 says 'whole.safetensors: no checkpoint: --checkpoint does not replace it'
 cp "$work/done" "$work/replaced"

@@ -1,4 +1,3 @@
-#include <unistd.h>
 #include <sys/stat.h>
 
 #include "data/data.h"
@@ -55,25 +54,6 @@ TEST(idx_files_are_read)
     CHECK_ERROR("no image -1");
     dataset_free(dataset);
     dataset_free(NULL);
-}
-
-/* The number of the file that is opened next: as before, if all that were opened since are closed. */
-static int next_descriptor(void)
-{
-    const int descriptor = dup(STDERR_FILENO);
-    close(descriptor);
-    return descriptor;
-}
-
-TEST(idx_files_are_closed)
-{
-    static const Idx damaged = {{IMAGES_MAGIC, 5, 2, 3}, 16, 29};
-    const int before = next_descriptor();
-    dataset_free(read_pair(&good_images, &good_labels, 10));
-    CHECK_EQUAL(next_descriptor(), before);
-    CHECK(!read_pair(&damaged, &good_labels, 10));
-    CHECK_ERROR("truncated");
-    CHECK_EQUAL(next_descriptor(), before);
 }
 
 TEST(damaged_idx_images_are_refused)
@@ -182,6 +162,10 @@ TEST(mnist_folder_says_what_to_do)
     write_mnist(folder, "t10k-images-idx3-ubyte", &small);
     CHECK(!dataset_mnist(folder, false));
     CHECK_ERROR("images of 27 x 28; MNIST's are 28 x 28");
+    const Idx narrow = {{IMAGES_MAGIC, 12, 28, 27}, 16, 12 * 28 * 27};
+    write_mnist(folder, "t10k-images-idx3-ubyte", &narrow);
+    CHECK(!dataset_mnist(folder, false));
+    CHECK_ERROR("images of 28 x 27; MNIST's are 28 x 28");
     CHECK(!dataset_mnist(NULL, false));
     CHECK_ERROR("no folder");
 }
@@ -208,6 +192,20 @@ TEST(dataset_copies_arrays)
     CHECK_ERROR("[3, 0, 2]");
     CHECK(!dataset_from(images, labels, INT64_MAX, INT64_MAX, 2, 2, 2));
     CHECK_ERROR("images");
+}
+
+TEST(dataset_takes_the_largest_sides_and_as_many_classes_as_bytes)
+{
+    enum { MOST = 65536, CLASSES = 256 };
+    static uint8_t pixels[MOST + 1];
+    const uint8_t label = CLASSES - 1;
+    for (int turned = 0; turned < 2; turned++) {
+        Dataset *dataset = dataset_from(pixels, &label, 1, 1, turned ? MOST : 1, turned ? 1 : MOST, CLASSES);
+        CHECK_EQUAL(dataset_label(dataset, 0), CLASSES - 1);
+        dataset_free(dataset);
+        CHECK(!dataset_from(pixels, &label, 1, 1, turned ? MOST + 1 : 1, turned ? 1 : MOST + 1, CLASSES));
+        CHECK_ERROR(turned ? "[1, 65537, 1]; sides go from 1 to 65536" : "[1, 1, 65537]; sides go from 1 to 65536");
+    }
 }
 
 /* ---- Loader ---- */
@@ -366,6 +364,12 @@ TEST(loader_reuses_what_nobody_keeps)
     Real *view_values = test_values(view);
     CHECK_EQUAL_BITS(view_values, third_values, 8 * ELEMENTS);
     check_batch(&first);
+
+    /* A gradient that is wanted of one batch is not wanted of the next. */
+    loader_set_epoch(loader, 0);
+    CHECK(loader_next(loader, &first) && tensor_set_requires_grad(first.images, true));
+    CHECK(loader_next(loader, &second));
+    CHECK(!tensor_requires_grad(second.images));
     free(before);
     free(third_values);
     free(view_values);
@@ -428,6 +432,9 @@ TEST(loader_checks_its_options)
         {{.batch_size = 1, .first = 30, .count = 8}, "8 images from 30 on are wanted; there are 37"},
         {{.batch_size = 1, .count = -1}, "-1 images"},
         {{.batch_size = 1, .deviation = -1}, "deviation -1"},
+        {{.batch_size = 1, .deviation = INFINITY}, "deviation inf"},
+        {{.batch_size = 1, .mean = INFINITY}, "mean inf"},
+        {{.batch_size = 1, .mean = NAN}, "mean "},
         {{.batch_size = 1, .augmentation = {.rotation = 181}}, "rotation is 181"},
         {{.batch_size = 1, .augmentation = {.translation = -1}}, "translation is -1"},
         {{.batch_size = 1, .augmentation = {.scale = 1}}, "scale is 1"},
@@ -437,6 +444,10 @@ TEST(loader_checks_its_options)
         CHECK(!small_loader(wrong[i].options));
         CHECK_ERROR(wrong[i].message);
     }
+    Loader *largest = small_loader((LoaderOptions){
+        .batch_size = 1, .augmentation = {.rotation = 180, .translation = 65536, .scale = 0.9, .shear = 80}});
+    CHECK(largest);
+    loader_free(largest);
     CHECK(!loader_new(NULL, 8));
     CHECK_ERROR("no data set");
     Batch batch;

@@ -290,27 +290,6 @@ TEST(short_memory_with_data)
 
 /* ---- The whole program ---- */
 
-/* Makes standard output and error the file; the descriptors to give to put_back. */
-static void redirect(const char *path, int kept[2])
-{
-    fflush(NULL);
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    for (int i = 0; i < 2; i++) {
-        kept[i] = dup(i + STDOUT_FILENO);
-        dup2(file, i + STDOUT_FILENO);
-    }
-    close(file);
-}
-
-static void put_back(const int kept[2])
-{
-    fflush(NULL);
-    for (int i = 0; i < 2; i++) {
-        dup2(kept[i], i + STDOUT_FILENO);
-        close(kept[i]);
-    }
-}
-
 /* Runs the program. What it says of a failure becomes the error on record. */
 static bool run_program(char *arguments[])
 {
@@ -320,9 +299,9 @@ static bool run_program(char *arguments[])
     snprintf(out, sizeof out, "%s", test_path("out"));
     const TrainerApp app = {.name = tiny.name, .model = tiny.make, .epochs = 1, .batch_size = BATCH, .lr = 0.01,
                             .schedule = SCHEDULE_ONE_CYCLE, .dropout = 0.1, .augmentation = {.rotation = 10}};
-    redirect(out, kept);
+    test_redirect(out, kept);
     int status = trainer_main(count, arguments, &app);
-    put_back(kept);
+    test_put_back(kept);
     FILE *file = fopen(out, "r");
     size_t length = file ? fread(said, 1, sizeof said - 1, file) : 0;
     if (file) fclose(file);

@@ -33,6 +33,7 @@ END
 cat > "$work/bin/curl" << 'END'
 #!/bin/sh
 echo curl >> "$WORK/calls"
+[ -z "${INTERRUPT:-}" ] || kill -TERM $PPID
 while [ $# -gt 1 ]; do [ "$1" = -o ] && output=$2; shift; done
 case $1 in
     *"${MIRROR:-none}"*) cp "$WORK/served/${1##*/}" "$output" ;;
@@ -40,11 +41,21 @@ case $1 in
 esac
 END
 printf '#!/bin/sh\nexit 1\n' > "$work/bin/wget"
-chmod +x "$work/bin/"*
+# A machine that has wget, and neither npm nor curl.
+mkdir "$work/few"
+for tool in cat cp cut grep gunzip gzip mkdir mktemp mv rm rmdir sed sh sha256sum shasum; do
+    command -v $tool > "$work/path" && ln -s "$(cat "$work/path")" "$work/few/$tool"
+done
+cat > "$work/few/wget" << 'END'
+#!/bin/sh
+while [ $# -gt 1 ]; do [ "$1" = -O ] && output=$2; shift; done
+cp "$WORK/served/${1##*/}" "$output"
+END
+chmod +x "$work/bin/"* "$work/few/wget"
 
 fetch() { # fetch FOLDER, with NPM, DEB and MIRROR set, and SET for another data set
     rm -f "$work/calls"
-    WORK=$work NPM=${NPM:-} DEB=${DEB:-} MIRROR=${MIRROR:-} PATH=$work/bin:$PATH \
+    WORK=$work NPM=${NPM:-} DEB=${DEB:-} MIRROR=${MIRROR:-} INTERRUPT=${INTERRUPT:-} PATH=${TOOLS:-$work/bin:$PATH} \
         sh "$work/fetch.sh" "${SET:-mnist}" "$work/$1" > "$work/log" 2>&1
 }
 complete() { # the four files and nothing else
@@ -78,6 +89,21 @@ echo mine > "$work/unpacked/t10k-labels-idx1-ubyte"
 check 'a file of another data set is refused' refuses unpacked
 check 'and stays' grep -q mine "$work/unpacked/t10k-labels-idx1-ubyte"
 check 'no source is asked then either' absent calls
+
+check 'wget does where there is no curl' eval 'TOOLS=$work/few fetch with_wget'
+check 'the files that wget got are there' complete with_wget
+NPM= MIRROR=cvdf-datasets INTERRUPT=yes fetch interrupted
+check 'an interrupt ends it' [ $? = 130 ]
+check 'and leaves nothing behind' absent interrupted
+
+# The sums of the script itself, where the files are; whatever else they may be, nothing is fetched.
+for name in mnist fashion; do
+    if [ "$(ls data/$name/*-ubyte 2> "$work/err" | wc -l)" = 4 ]; then
+        check "data/$name is right" env WORK="$work" "PATH=$work/bin:$PATH" sh data/fetch.sh $name data/$name
+    else
+        skip "the sums of $name: it is not in data/$name"
+    fi
+done
 
 # ---- Fashion-MNIST ----
 

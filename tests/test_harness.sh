@@ -2,21 +2,31 @@
 # The harness itself: each way to fail is told, counted, and hides no other test.
 . "$(dirname "$0")/check.sh"
 cat > "$work/faulty.c" <<'END'
+#include "tensor/memory.h"
 #include "tests/test.h"
+#include <fcntl.h>
 #include <unistd.h>
-TEST(good) { CHECK(true); CHECK_CLOSE(1, 1.0000001, 1e-6); CHECK_TEXT("a", "a"); }
+TEST(good) { CHECK(true); CHECK_CLOSE(100, 100.09, 1e-3); CHECK_CLOSE(INFINITY, INFINITY, 0); CHECK_TEXT("a", "a"); }
 TEST(bad_condition) { CHECK(1 > 2); }
 TEST(bad_number) { CHECK_EQUAL(3, 4); }
 TEST(bad_close) { CHECK_CLOSE(1, 1.1, 1e-3); }
+TEST(bad_tolerance) { CHECK_CLOSE(100, 100.11, 1e-3); }
+TEST(bad_infinity) { CHECK_CLOSE(1, INFINITY, 1e-3); }
 TEST(bad_nan) { CHECK_CLOSE(NAN, 1, 1e9); }
 TEST(bad_bits) { Real a[] = {1, 2}, b[] = {1, 3}; CHECK_EQUAL_BITS(a, b, 2); }
+TEST(bad_nothing) { CHECK_EQUAL_BITS(NULL, NULL, 2); }
 TEST(bad_text) { CHECK_TEXT("a", "b"); }
 TEST(bad_no_error) { CHECK_ERROR("anything"); }
 TEST(bad_other_error) { weft_fail("this"); CHECK_ERROR("that"); }
 TEST(bad_error_left) { weft_fail("left behind"); }
 TEST(bad_leak) { tensor_retain(tensor_zeros(SHAPE(3))); }
+TEST(bad_block) { weft_alloc(3, 1); }
+TEST(bad_file) { open("/dev/null", O_RDONLY); }
+static void helper(void) { CHECK(1 > 2); }
+TEST(bad_helper) { helper(); SKIP("for no reason"); }
 TEST(bad_crash) { signal(SIGSEGV, SIG_DFL); raise(SIGSEGV); }
 TEST(bad_exit) { _exit(3); }
+TEST(bad_end) { exit(0); }
 TEST(bad_hang) { for (;;) pause(); }
 TEST(skipped) { SKIP("for a reason"); }
 TEST(good_at_the_end) { CHECK(test_number(1, 0) != test_number(1, 1)); weft_fail("x"); CHECK_ERROR("x"); }
@@ -27,8 +37,9 @@ check "compiles" "$CC" -D_POSIX_C_SOURCE=200809L $USER_CFLAGS -I. "$work/faulty.
     "$BUILD/obj/tests/numbers.o" "$BUILD/libweft.a" $USER_LDFLAGS -o "$work/faulty"
 "$work/faulty" --timeout 1 > "$work/out"
 check "exit status tells of the failures" [ $? = 1 ]
-check "counts" [ "$(tail -n 1 "$work/out")" = "2 passed, 13 failed, 1 skipped" ]
-for name in condition number close nan bits text no_error other_error error_left leak crash exit hang; do
+check "counts" [ "$(tail -n 1 "$work/out")" = "2 passed, 20 failed, 1 skipped" ]
+for name in condition number close tolerance infinity nan bits nothing text no_error other_error error_left leak block \
+    file helper crash exit end hang; do
     check "one line for bad_$name" [ "$(grep -c "^FAIL bad_$name: .*faulty.c" "$work/out")" = 1 ]
 done
 "$work/faulty" good > "$work/out"
@@ -39,15 +50,17 @@ check "no test is a failure" [ $? = 1 ]
 "$work/faulty" --no-fork skipped good > "$work/out"
 check "tests run without forking" [ "$(tail -n 1 "$work/out")" = "2 passed, 0 failed, 1 skipped" ]
 
-# tests/run.sh adds up, and trusts neither a missing line nor an exit status that disagrees.
+# tests/run.sh adds up, and trusts neither a missing line nor an exit status that disagrees or, where a test has killed
+# all around it, is not there.
 script() { printf '#!/bin/sh\n%s\n' "$2" > "$work/$1"; chmod +x "$work/$1"; }
 script good 'echo "3 passed, 0 failed, 1 skipped"'
 script bad 'echo "1 passed, 2 failed"; exit 1'
 script silent 'true'
 script lying 'echo "1 passed, 0 failed"; exit 1'
-tests/run.sh "$work/good" "$work/bad" "$work/silent" "$work/lying" > "$work/out"
+script killed 'echo "1 passed, 0 failed"; kill -KILL 0'
+tests/run.sh "$work/good" "$work/bad" "$work/silent" "$work/killed" "$work/lying" > "$work/out" 2> "$work/err"
 check "run.sh fails when one fails" [ $? = 1 ]
-check "run.sh adds up" [ "$(tail -n 1 "$work/out")" = "5 passed, 4 failed, 1 skipped" ]
+check "run.sh adds up" [ "$(tail -n 1 "$work/out")" = "5 passed, 5 failed, 1 skipped" ]
 check "run.sh succeeds when all do" tests/run.sh "$work/good"
 says_after() { [ "$(grep -Fx -A 1 "== $1" "$work/out" | tail -n 1)" = "$2" ]; }
 check "run.sh shows what one said below its name" says_after "$work/lying" "1 passed, 0 failed"

@@ -315,6 +315,31 @@ TEST(a_run_and_a_profile_leave_others_watching)
     nn_free(net);
 }
 
+/* What took most comes first; a name that is too long for 80 columns loses its middle. */
+TEST(profile_rows_are_sorted_and_fit)
+{
+    static const char rows[] =
+        "conv2d conv1                 2   0.250    0.500   0.750  75.0%     4.0      6.0\n"
+        "batc...2.shortcut.norm       3   0.100    0.100   0.200  20.0%\n"
+        "loading                                           0.050   5.0%\n"
+        "total                        5   0.350    0.600   1.000 100.0%     2.9      5.0\n";
+    ProfileRow made[] = {{.name = "loading", .neither = 0.05},
+                         {.name = "batch_norm2d blocks.2.shortcut.norm", .calls = 3, .forward = 0.1, .backward = 0.1},
+                         {.name = "conv2d conv1", .calls = 2, .forward = 0.25, .backward = 0.5, .forward_flops = 1e9,
+                          .backward_flops = 3e9}};
+    Profile profile = {.rows = made, .count = 3, .seconds = 1};
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    CHECK(file);
+    trainer_profile_print(&profile, file, 80);
+    fclose(file);
+    const char *head = strchr(text, '\n'), *heads = head ? strchr(head + 1, '\n') : NULL;
+    CHECK(heads);
+    CHECK_TEXT(heads + 1, rows);
+    free(text);
+}
+
 TEST(detection_changes_no_bit)
 {
     double losses[2];

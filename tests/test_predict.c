@@ -1,7 +1,9 @@
 /* Pictures of digits: reading PGM files, and preparing what they show. */
 #include <stdio.h>
 
+#include "apps/trainer.h"
 #include "data/data.h"
+#include "nn/state.h"
 #include "tensor/memory.h"
 #include "tests/draw.h"
 #include "tests/test.h"
@@ -38,12 +40,19 @@ TEST(pgm_files_are_read)
     check_image(READ("P5 3 2 300\n\x00\x00\x00\x64\x00\xc8\x01\x2c\x00\x00\x01\x2c"));
     check_image(READ("P2 3 2 3 0 1 2 3 0 3"));
     check_image(READ("P2\r\n3\t2# comment\n 9 # 9\n0 3 6\n# within\n9 0 9\n\n"));
+    check_image(READ("P2 # until a carriage return\r3 2 3 0 1 2 3 0 3"));
     check_image(READ("P2 3 2 0065535 0 21845 43690 65535 0 65535\n"));
     /* The first byte of the pixels may be a space, or begin a comment in text. */
     Pgm *image = READ("P5 2 1 255\n\n#");
     CHECK(image);
     CHECK_EQUAL(image->values[0], '\n' * 257);
     CHECK_EQUAL(image->values[1], '#' * 257);
+    pgm_free(image);
+    /* 65535 / 200 is 327.675. */
+    image = READ("P2 2 1 200 1 200");
+    CHECK(image);
+    CHECK_EQUAL(image->values[0], 328);
+    CHECK_EQUAL(image->values[1], 65535);
     pgm_free(image);
 }
 
@@ -200,6 +209,25 @@ TEST(prepared_digits_do_not_depend_on_place_size_and_polarity)
     }
 }
 
+/* A picture turned over its diagonal gives the digit turned over its diagonal: wide as it gives it tall. */
+TEST(prepared_digits_may_be_wider_than_tall)
+{
+    enum { HEIGHT = 700, WIDTH = 400 };
+    static uint8_t drawn[HEIGHT * WIDTH], of_tall[PIXELS], of_wide[PIXELS];
+    static uint16_t tall[HEIGHT * WIDTH], wide[WIDTH * HEIGHT];
+    const Drawing drawing = {.height = HEIGHT, .width = WIDTH, .left = 50, .top = 80, .size = 500, .thickness = 60};
+    draw_digit(drawn, 4, &drawing);
+    for (int y = 0; y < HEIGHT; y++) {
+        for (int x = 0; x < WIDTH; x++)
+            tall[y * WIDTH + x] = wide[x * HEIGHT + y] = (uint16_t)(drawn[y * WIDTH + x] * 257);
+    }
+    CHECK(pgm_prepare(&(Pgm){HEIGHT, WIDTH, tall}, of_tall) && pgm_prepare(&(Pgm){WIDTH, HEIGHT, wide}, of_wide));
+    for (int y = 0; y < MNIST_SIDE; y++) {
+        for (int x = 0; x < MNIST_SIDE; x++)
+            CHECK(abs(of_tall[y * MNIST_SIDE + x] - of_wide[x * MNIST_SIDE + y]) <= 1);
+    }
+}
+
 TEST(shade_and_noise_are_no_ink)
 {
     for (int digit = 0; digit < MNIST_CLASSES; digit++) {
@@ -308,4 +336,56 @@ TEST(little_and_large_ink_is_found)
     CHECK_EQUAL(prepared[5 * MNIST_SIDE + 14], 255);
     CHECK_EQUAL(prepared[3 * MNIST_SIDE + 14], 0);
     CHECK_EQUAL(prepared[14 * MNIST_SIDE + 11], 0);
+}
+
+/* Ink that covers nearly a whole side is found beside three sides of paper. */
+TEST(each_side_of_the_border_is_paper)
+{
+    enum { SIDE = 50, DEEP = 15, BEGIN = 4, END = 46 };
+    static uint16_t values[SIDE * SIDE];
+    uint8_t prepared[PIXELS];
+    for (int side = 0; side < 4; side++) {
+        for (int i = 0; i < SIDE * SIDE; i++) {
+            const int x = i % SIDE, y = i / SIDE, along = side < 2 ? y : x, across = side < 2 ? x : y;
+            const int depth = side % 2 ? SIDE - 1 - across : across;
+            values[i] = depth < DEEP && along >= BEGIN && along < END ? 65535 : 0;
+        }
+        CHECK(pgm_prepare(&(Pgm){SIDE, SIDE, values}, prepared));
+        CHECK_EQUAL(prepared[14 * MNIST_SIDE + 14], 255);
+        CHECK_EQUAL(prepared[side < 2 ? 14 * MNIST_SIDE + 8 : 8 * MNIST_SIDE + 14], 0);
+    }
+}
+
+/* ---- The program ---- */
+
+static Module *scores_new(double dropout)
+{
+    (void)dropout;
+    return nn_sequential(nn_flatten(), nn_linear(PIXELS, MNIST_CLASSES));
+}
+
+/* A network whose results are scores: its probabilities are their softmax. */
+TEST(probabilities_of_scores_add_up)
+{
+    static const char picture[] = "P2 5 5 9 0 0 0 0 0 0 9 0 0 0 0 9 0 0 0 0 9 9 9 0 0 0 0 0 0";
+    char *weights = strdup(test_path("weights")), *image = strdup(test_path("image.pgm"));
+    char *argv[] = {"scores", "--load", weights, "--predict", image, NULL};
+    const TrainerApp app = {.name = "scores", .model = scores_new, .epochs = 1, .batch_size = 1};
+    Module *net = scores_new(0);
+    int kept[2];
+    CHECK(weights && image && nn_save(net, weights) && test_write(image, picture, strlen(picture)));
+    test_redirect(test_path("out"), kept);
+    const int status = trainer_main(5, argv, &app);
+    test_put_back(kept);
+    CHECK_EQUAL(status, 0);
+    TestBytes out = test_read(test_path("out"));
+    CHECK(out.count > 0 && out.count < TEST_BYTES);
+    out.at[out.count] = '\0';
+    char *at = strchr((char *)out.at, '\t');
+    double sum = 0;
+    for (int i = 0; at && i < MNIST_CLASSES; i++) sum += strtod(at, &at);
+    CHECK_CLOSE(sum, 1, 1e-5);
+    nn_free(net);
+    free(weights);
+    free(image);
 }

@@ -97,10 +97,10 @@ done
 # ---- On a terminal: the picture as the network sees it, a bar for each class ----
 
 if command -v script > "$work/path"; then
-    # on_terminal COLUMNS ENVIRONMENT: what the terminal receives, without the carriage returns.
+    # on_terminal COLUMNS ENVIRONMENT [OPTION]: what the terminal receives, without the carriage returns.
     on_terminal()
     {
-        script -qec "stty cols $1; TERM=xterm $2 ${tiny[*]} '$digits/3.pgm'" /dev/null < /dev/null > "$work/raw"
+        script -qec "stty cols $1; TERM=xterm $2 ${tiny[*]} '$digits/3.pgm' ${3:-}" /dev/null < /dev/null > "$work/raw"
         check "--predict ends with status 0 on $1 columns, $2" test $? = 0
         tr -d '\r' < "$work/raw" > "$work/out"
     }
@@ -115,6 +115,8 @@ if command -v script > "$work/path"; then
     on_terminal 80 'LC_ALL=C NO_COLOR=1'
     check 'the picture has 14 lines' test "$(wc -l < "$work/out")" = 15
     check 'and ink' test "$(cut -c 3-30 "$work/out" | tail -n +2 | grep -o '[=+*#%]' | wc -l)" -gt 20
+    on_terminal 80 'LC_ALL=C NO_COLOR=1' --quiet
+    check '--quiet leaves the line of the digit' test "$(wc -l < "$work/out")" = 1
     on_terminal 80 'LC_ALL=C.UTF-8'
     shows $'\033.36m3 (━)+ 100\.00%\033.0m$'
     shows '█▀'

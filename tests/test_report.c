@@ -354,3 +354,38 @@ TEST(report_chart_thins_many_epochs_and_keeps_the_last)
     CHECK_CLOSE(y_of_point(svg, points - 1), strtod(end, NULL), 0);
     free(text);
 }
+
+TEST(report_chart_labels_a_rate_at_its_highest_point)
+{
+    const double rates[] = {0.01, 0.03, 0.05, 0.02, 0.001};
+    const char *svg = chart_of(CHART_RATE, rates, 5);
+    CHECK(strstr(svg, ">test 0.05<"));
+    char top[64];
+    CHECK(sscanf(strstr(svg, "<circle"), "<circle class=\"test\" cx=\"%*[0-9.]\" cy=\"%63[0-9.]", top) == 1);
+    CHECK_CLOSE(y_of_point(svg, 2), strtod(top, NULL), 0);
+    free(text);
+}
+
+/* Where the label of a line stands. */
+static double y_of_label(const char *svg, const char *class)
+{
+    const char *label = strstr(svg, class), *y = label ? strstr(label, " y=\"") : NULL;
+    return y ? strtod(y + strlen(" y=\""), NULL) : (double)NAN;
+}
+
+/* Lines that end at one place, in the middle of the plot or at its edges, and lines that do not. */
+TEST(report_chart_parts_labels_that_would_touch)
+{
+    static const double ENDS[][2] = {{2, 2}, {1, 1}, {3, 3}, {1, 3}};
+    for (size_t i = 0; i < sizeof ENDS / sizeof *ENDS; i++) {
+        const double first[] = {1, 3, ENDS[i][0]}, second[] = {3, 1, ENDS[i][1]};
+        const ChartLine lines[] = {{"train", "train", number, first, 3, 1, 1},
+                                   {"test", "test", number, second, 3, 1, 1}};
+        const Chart chart = {.kind = CHART_LOSS, .title = "Title", .lines = lines, .count = 2, .x_high = 3};
+        FILE *file = begin_text();
+        report_chart(file, &chart, 0);
+        const char *svg = end_text(file);
+        CHECK(fabs(y_of_label(svg, "class=\"label train") - y_of_label(svg, "class=\"label test")) > 14.8);
+    }
+    free(text);
+}

@@ -6,9 +6,9 @@ tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
 PYTHON=${PYTHON:-python3}
 quick="--data $data --batch-size 32 --threads 1 --quiet"
 
-# page NAME [LOG]: reads it with an HTML and an XML parser and compares it with the data and the log.
+# page NAME [LOG [WEIGHTS]]: reads it with an HTML and an XML parser and compares it with the data and these files.
 if command -v "$PYTHON" > "$work/path"; then
-    page() { check "$1 is right" "$PYTHON" tests/report.py "$work/$1" "$data" ${2:+"$work/$2"}; }
+    page() { check "$1 is right" "$PYTHON" tests/report.py "$work/$1" "$data" ${2:+"$work/$2"} ${3:+"$work/$3"}; }
 else
     page() { skip "whether $1 is right: no python"; }
 fi
@@ -17,7 +17,7 @@ has() { check "$1 has $2" grep -q -F -e "$2" "$work/$1"; }
 # ---- A training ----
 
 run 0 "$tiny" $quick --epochs 6 --report "$work/a.html" --log "$work/a.csv" --save "$work/a.safetensors"
-page a.html a.csv
+page a.html a.csv a.safetensors
 has a.html "epoch 3"
 has a.html "10,474"
 has a.html "$tiny --data"
@@ -50,6 +50,8 @@ run 0 "$tiny" $quick --epochs 2 --runs 3 --report "$work/runs.html" --log "$work
 page runs.html runs.csv
 check "each run has faint lines" test "$(grep -c 'line train faint' "$work/runs-curves.svg")" = 6
 has runs.html "3 runs: mean"
+run 0 "$tiny" $quick --epochs 1 --limit 32 --runs 22 --report "$work/twenty.html"
+check "of many runs 20 have lines" test "$(grep -c 'line train faint' "$work/twenty-curves.svg")" = 40
 run 0 "$tiny" $quick --epochs 2 --validate 30 --report "$work/held.html"
 has held.html "held-out accuracy"
 shows 'held-out accuracy [0-9.]+% \([0-9]+ of 30\), held-out loss'

@@ -45,6 +45,9 @@ for columns in 1 10 30 60; do
     check "every line fits $columns columns" fits $columns
 done
 shows '^epoch 1/2 [#.]+  loss [0-9.]+  [0-9.]+%  left [0-9:]+, run [0-9:]+$'
+# Wider than a line may be, and each character of the bar three bytes.
+on_terminal 1000 'TERM=xterm LC_ALL=C.UTF-8 NO_COLOR=1' --epochs 2
+shows '^epoch 1/2 [━─]+  loss [0-9.]+ .* images/s$'
 # A terminal that does not know its width: COLUMNS says it, 80 is the guess.
 for columns in 1 10 100; do
     on_terminal 0 "COLUMNS=$columns TERM=xterm LC_ALL=C NO_COLOR=1" --epochs 2

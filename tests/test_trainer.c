@@ -1,13 +1,11 @@
 /* The trainer's passes, on a data set small enough to know by heart: the class of an image is its bright quarter. */
-#include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include "apps/trainer.h"
-#include "apps/trainer_log.h"
-#include "apps/trainer_progress.h"
 #include "apps/trainer_statistics.h"
 #include "tensor/memory.h"
+#include "tests/sessions.h"
 #include "tests/test.h"
 
 enum { SIDE = 8, CLASSES = 4, COUNT = 50, BATCH = 16, STEPS = 4, FEATURES = 4 * 6 * 6 };
@@ -37,11 +35,16 @@ typedef struct Setting {
     TensorList parameters;
 } Setting;
 
+static Module *net_new(double dropout)
+{
+    return nn_sequential(nn_conv2d(1, 4, 3, .relu = true), nn_batch_norm2d(4), nn_dropout(dropout), nn_flatten(),
+                         nn_linear(FEATURES, CLASSES), nn_log_softmax(1));
+}
+
 static Setting setting_new(double dropout, double rate)
 {
     nn_seed(3);
-    Setting s = {.net = nn_sequential(nn_conv2d(1, 4, 3, .relu = true), nn_batch_norm2d(4), nn_dropout(dropout),
-                                      nn_flatten(), nn_linear(FEATURES, CLASSES), nn_log_softmax(1))};
+    Setting s = {.net = net_new(dropout)};
     Dataset *dataset = quarters();
     s.loader = loader_new(dataset, BATCH, .shuffle = true, .seed = 5, .mean = 0.3, .deviation = 0.3);
     dataset_free(dataset);
@@ -146,6 +149,19 @@ TEST(trainer_train_is_the_plain_loop)
     check_plain_loop(0.1);
 }
 
+/* Without a place of the caller's, each pass begins at the schedule's first step. */
+TEST(trainer_train_begins_the_schedule_in_each_pass)
+{
+    Setting s = setting_new(0, RATE);
+    const Schedule schedule = {.kind = SCHEDULE_ONE_CYCLE, .lr = RATE, .total_steps = 3 * STEPS};
+    PassMetrics trained = {0};
+    for (int pass = 0; pass < 2; pass++) {
+        CHECK(trainer_train(&trained, s.net, s.loader, op_nll_loss, s.sgd, &schedule));
+        CHECK_CLOSE(optimizer_lr(s.sgd), schedule_lr(&schedule, STEPS - 1), 0);
+    }
+    setting_free(&s);
+}
+
 /* ---- Failing ---- */
 
 static int bad_after; /* steps until the loss is no longer finite */
@@ -185,6 +201,26 @@ TEST(trainer_stops_at_a_nan_before_it_reaches_a_weight)
 TEST(trainer_stops_at_an_infinite_loss)
 {
     check_stops(INFINITY, "the loss is infinite at step 3 of 4");
+}
+
+/* The criterion that an app names is what its passes measure. */
+TEST(trainer_runs_measure_the_apps_criterion)
+{
+    const TrainerApp app = {.name = "app", .model = net_new, .criterion = bad_loss, .epochs = 1, .batch_size = BATCH,
+                            .lr = RATE};
+    TrainerSession session = session_of(&app, quarters(), COUNT - BATCH, NULL, false);
+    TrainerRun run;
+    PassMetrics test;
+    bad_value = NAN;
+    CHECK(trainer_run_open(&run, &session, 1));
+    bad_after = 1;
+    CHECK(!trainer_run_train(&run, &session));
+    CHECK_ERROR("the loss is NaN at step 2 of 3");
+    bad_after = 0;
+    CHECK(!trainer_run_test(&run, &session, &test));
+    CHECK_ERROR("the loss is NaN at step 1 of 1");
+    trainer_run_close(&run);
+    session_free(&session);
 }
 
 static Tensor *many_losses(Tensor *output, Tensor *labels)
@@ -336,23 +372,27 @@ static Module *interrupting_model(double dropout)
     return nn_flatten();
 }
 
-TEST(trainer_main_reports_an_interrupt_that_came_too_late)
+/* How a program ends that is interrupted while it makes its network, where Ctrl-C is handled so. */
+static int interrupted_where(void (*handler)(int))
 {
     char *argv[] = {"late", "--summary", NULL};
     TrainerApp app = {.name = "late", .model = interrupting_model, .epochs = 1, .batch_size = 1};
-    int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
-    fflush(stdout);
-    int nowhere = open("/dev/null", O_WRONLY);
-    CHECK(dup2(nowhere, STDOUT_FILENO) >= 0 && dup2(nowhere, STDERR_FILENO) >= 0);
-    /* A test in the background of a script is started with interrupts ignored, which trainer_main respects. */
-    void (*before)(int) = signal(SIGINT, SIG_DFL);
+    int kept[2];
+    void (*before)(int) = signal(SIGINT, handler);
+    test_redirect("/dev/null", kept);
     int status = trainer_main(2, argv, &app);
-    signal(SIGINT, before);
-    CHECK(dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0);
-    close(nowhere);
-    close(out);
-    close(err);
-    CHECK_EQUAL(status, 130);
+    test_put_back(kept);
+    bool same = signal(SIGINT, before) == handler;
+    test_check(same, __FILE__, __LINE__, "what Ctrl-C does is as before");
+    return status;
+}
+
+/* A test in the background of a script is started with interrupts ignored, which trainer_main respects. */
+TEST(trainer_main_reports_an_interrupt_that_came_too_late)
+{
+    CHECK_EQUAL(interrupted_where(SIG_DFL), 130);
+    CHECK(!weft_error());
+    CHECK_EQUAL(interrupted_where(SIG_IGN), 0);
     CHECK(!weft_error());
 }
 
@@ -386,22 +426,90 @@ TEST(log_rows_are_in_the_order_of_the_header)
     weft_text_free(&rows);
 }
 
+/* A disk that is full in the middle of a row keeps the rows before it, those of an earlier process too. */
+TEST(log_of_a_full_disk_has_whole_rows)
+{
+    const EpochMetrics epoch = {.epoch = 2};
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0 && signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    for (int resumed = 0; resumed < 2; resumed++) {
+        TrainerLog log;
+        unlink(test_path("log"));
+        CHECK(trainer_log_open(&log, test_path("log"), false));
+        if (resumed) CHECK(trainer_log_replace(&log, "1,0,0,0,0,0,0,0\n"));
+        else CHECK(trainer_log_row(&log, 1, &epoch));
+        const TestBytes whole = test_read(test_path("log"));
+        const struct rlimit full = {.rlim_cur = whole.count + 5, .rlim_max = limit.rlim_max};
+        CHECK(setrlimit(RLIMIT_FSIZE, &full) == 0);
+        const bool written = trainer_log_row(&log, 1, &epoch);
+        CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        CHECK(!written);
+        CHECK_ERROR("log: cannot write: ");
+        const TestBytes now = test_read(test_path("log"));
+        CHECK(now.count == whole.count && memcmp(now.at, whole.at, now.count) == 0);
+        CHECK(trainer_log_close(&log));
+    }
+}
+
+/* ---- The bar ---- */
+
+/* Whether a bar 199 columns wide, drawn after a step, contains the text. */
+static void check_bar(TrainerDisplay *display, const PassMetrics *so_far, int64_t step, int64_t steps, const char *text)
+{
+    static TestBytes bar;
+    int kept[2];
+    CHECK(setenv("COLUMNS", "200", 1) == 0);
+    display->redraws = true;
+    test_redirect(test_path("bar"), kept);
+    trainer_display_step(display, so_far, step, steps);
+    test_put_back(kept);
+    bar = test_read(test_path("bar"));
+    CHECK(bar.count > 0 && bar.count < TEST_BYTES);
+    bar.at[bar.count] = '\0';
+    if (!strstr((const char *)bar.at, text)) CHECK_TEXT((const char *)bar.at, text);
+}
+
 /* Half of a first epoch took a minute, so that its other half and a test of 10 seconds are left of it, and 5 epochs. */
 TEST(time_left_counts_all_runs)
 {
-    TrainerDisplay display = {.run = 1, .runs = 3, .epoch = 1, .epochs = 2, .redraws = true, .test_seconds = 10};
-    const int out = dup(STDOUT_FILENO), file = open(test_path("bar"), O_WRONLY | O_CREAT, 0600);
-    CHECK(setenv("COLUMNS", "200", 1) == 0 && fflush(stdout) == 0 && dup2(file, STDOUT_FILENO) >= 0);
-    trainer_display_step(&display, &(PassMetrics){.seconds = 60, .samples = 30}, 30, 60);
-    CHECK(dup2(out, STDOUT_FILENO) >= 0);
-    close(file);
-    close(out);
-    TestBytes bar = test_read(test_path("bar"));
-    CHECK(bar.count > 0 && bar.count < TEST_BYTES);
-    bar.at[bar.count] = '\0';
-    const char *left = strstr((const char *)bar.at, "left ");
-    CHECK(left);
-    CHECK_EQUAL(strncmp(left, "left 1:10, run 12:00", strlen("left 1:10, run 12:00")), 0);
+    TrainerDisplay display = {.run = 1, .runs = 3, .epoch = 1, .epochs = 2, .test_seconds = 10};
+    check_bar(&display, &(PassMetrics){.seconds = 60, .samples = 30}, 30, 60, "left 1:10, run 12:00");
+}
+
+/* A quarter of a test took 5 seconds: the rest of it, and then an epoch of training and test. */
+TEST(time_left_of_a_test_is_of_that_test)
+{
+    TrainerDisplay display = {.run = 1, .runs = 1, .epoch = 1, .epochs = 2, .testing = true, .train_seconds = 60};
+    check_bar(&display, &(PassMetrics){.seconds = 5, .samples = 30}, 15, 60, "left 0:15, run 1:35");
+}
+
+/* 40 seconds, and 100 epochs of 70. */
+TEST(time_left_is_in_hours_and_minutes)
+{
+    TrainerDisplay display = {.run = 1, .runs = 1, .epoch = 1, .epochs = 101, .test_seconds = 10};
+    check_bar(&display, &(PassMetrics){.seconds = 30, .samples = 30}, 30, 60, "left 0:40, run 1:57:20");
+}
+
+TEST(time_left_knows_the_passes_that_were)
+{
+    TrainerDisplay display = {.run = 1, .runs = 1, .epoch = 1, .epochs = 2, .quiet = true};
+    trainer_display_step(&display, &(PassMetrics){.seconds = 30}, 59, 60);
+    CHECK_CLOSE(display.train_seconds, 0, 0);
+    trainer_display_step(&display, &(PassMetrics){.seconds = 31}, 60, 60);
+    display.testing = true;
+    trainer_display_step(&display, &(PassMetrics){.seconds = 7}, 4, 4);
+    CHECK_CLOSE(display.train_seconds, 31, 0);
+    CHECK_CLOSE(display.test_seconds, 7, 0);
+}
+
+/* As much of the bar is filled as of the pass is done. */
+TEST(bar_shows_what_is_done)
+{
+    TrainerDisplay display = {.run = 1, .runs = 1, .epoch = 2, .epochs = 5};
+    const PassMetrics so_far = {.loss = 0.25, .accuracy = 0.5, .seconds = 1, .samples = 3000};
+    check_bar(&display, &so_far, 10, 100, "\repoch 2/5 #############....");
+    display.drawn = 0;
+    check_bar(&display, &so_far, 10, 100, "..  loss 0.2500  50.00%  left 0:09, run 0:39  3,000 images/s\033[K");
 }
 
 /* Of three runs of two epochs each the last epochs count, and so does an accuracy of 0 as the lowest. */

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The Makefile: all tests are run, each variant has a folder of its own, and what has changed is compiled again.
+. "$(dirname "$0")/check.sh"
+# Another make, not a part of the one that runs this test.
+make() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s "$@"; }
+
+# ---- All tests are run ----
+
+make -n test > "$work/plan" 2> "$work/err"
+for test in "$BUILD/tests/unit" ${DOUBLE:+"$DOUBLE/tests/unit"} tests/test_*.sh; do
+    check "make test runs $test" grep -qE "run.sh.* $test( |\$)" "$work/plan"
+done
+check "make test asks first whether the harness tells of failures" grep -q '^tests/harness.sh' "$work/plan"
+# linked FOLDER VARIABLE...: how the unit tests are linked there.
+linked() { make -n -W "$1/libweft.a" BUILD="$1" "${@:2}" "$1/tests/unit" 2> "$work/err" | grep -e "-o $1/tests/unit"; }
+linked "$BUILD" > "$work/linked"
+for source in tests/test_*.c; do
+    check "the unit tests have $source" grep -qF " $BUILD/obj/${source%.c}.o " "$work/linked"
+done
+[ -z "$DOUBLE" ] || check "and the same in double" \
+    [ "$(linked "$DOUBLE" PRECISION=double | wc -w)" = "$(wc -w < "$work/linked")" ]
+
+# ---- Variants ----
+
+unset BUILD
+for mode in release debug asan ubsan tsan; do
+    for precision in float double; do
+        for openmp in 0 1; do
+            for compiler in gcc clang; do
+                make -C "$work" -f "$PWD/Makefile" MODE=$mode PRECISION=$precision OPENMP=$openmp CC=$compiler \
+                    print-build 2> "$work/err"
+            done
+        done
+    done
+done > "$work/folders"
+check "40 variants have 40 folders" [ "$(sort -u "$work/folders" | wc -l)" = 40 ]
+check "the first is build" [ "$(sed -n 3p "$work/folders")" = build ]
+
+# ---- What has changed is compiled again ----
+
+object=$work/build/obj/tensor/crc.o
+again() { make -q BUILD="$work/build" "$object" "$@" 2> "$work/err"; [ $? = 1 ]; }
+check "an object is made" make BUILD="$work/build" "$object"
+check "once" eval '! again'
+check "again when a header has changed" again -W tensor/crc.h
+check "again with other flags" again CFLAGS=-DOTHER
+check "again with other definitions" again CPPFLAGS=-DOTHER
+finish
