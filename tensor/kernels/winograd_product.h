@@ -103,10 +103,11 @@ __attribute__((noinline, unused)) static void product_transposed(const Product *
     product_of(true, p, u, v, result);
 }
 
+typedef void ProductOf(const Product *p, const Real *u, const Real *v, Real *result);
+
 /* All frequencies' products for up to SIDE channels, the first in the pack at `packed` and the others `apart` from each
  * other, from the transformed tiles of `count` channels. A frequency's tiles stay in the first-level cache while all
  * channels use them. */
-typedef void ProductOf(const Product *p, const Real *u, const Real *v, Real *result);
 VINLINE void products_of(ProductOf *product_of_pack, const ConvShape *shape, const Real *packed, int64_t apart,
                          int64_t count, int64_t channels, const Real *transformed, int64_t tiles, Real *products)
 {
