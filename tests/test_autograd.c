@@ -268,6 +268,17 @@ TEST(only_leaves_keep_gradients_unless_asked)
     }
 }
 
+TEST(kept_gradients_add_up_too)
+{
+    Tensor *x = leaf(3, 1), *kept = op_mul_scalar(x, 2), *y = op_sum(op_mul_scalar(kept, 3));
+    tensor_keep_grad(kept);
+    for (int i = 1; i <= 2; i++) {
+        CHECK(backward(y, .keep_graph = true));
+        CHECK_CLOSE(tensor_get(tensor_grad(kept), AT(2)), 3 * i, 0);
+        CHECK_CLOSE(grad_at(x, 2), 6 * i, 0);
+    }
+}
+
 TEST(a_constant_gets_no_gradient)
 {
     Tensor *x = leaf(3, 1), *constant = test_tensor(SHAPE(3), 2, 1);
@@ -410,6 +421,24 @@ TEST(an_op_takes_no_result_from_the_graph)
     CHECK(!op_record(&scaled_op, value, (Tensor *[]){x, value}, 2, NULL, 0));
     CHECK_ERROR("scaled: its result is in the graph already");
     CHECK(op_record(&scaled_op, value, &value, 1, NULL, 0) == value); /* nothing is recorded */
+}
+
+static bool constant_backward(const Node *node, Tensor *grad)
+{
+    (void)grad;
+    return node_add_grad(node, 0, node_saved(node, 0));
+}
+
+/* A value that backward hands on as a gradient stays a value: its spare lanes repeat the last sample. */
+TEST(what_becomes_a_gradient_is_not_changed)
+{
+    static const Op op = {.name = "constant", .backward = constant_backward};
+    Tensor *x = test_tensor(SHAPE(5, 2), 1, 1), *saved = op_to_lanes(test_tensor(SHAPE(5, 2), 2, 1));
+    Tensor *seen = tensor_detach(saved);
+    tensor_set_requires_grad(x, true);
+    CHECK(backward(op_sum(op_save(op_record(&op, tensor_zeros(SHAPE(5, 2)), &x, 1, NULL, 0), saved))));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(4, 1)), tensor_get(saved, AT(4, 1)), 0);
+    CHECK(layout_spare_is_right(seen));
 }
 
 static bool failing_backward(const Node *node, Tensor *grad)

@@ -458,6 +458,8 @@ TEST(conv2d_says_what_does_not_fit)
     Tensor *weight = tensor_zeros(SHAPE(16, 8, 3, 3));
     CHECK(!op_conv2d(x, weight, tensor_zeros(SHAPE(15))));
     CHECK_ERROR("conv2d: bias [15], weight [16, 8, 3, 3] wants [16]");
+    CHECK(!op_conv2d(x, weight, tensor_zeros(SHAPE(16, 1))));
+    CHECK_ERROR("conv2d: bias [16, 1], weight");
     CHECK(!op_conv2d(x, tensor_zeros(SHAPE(16, 2, 3, 3)), none, .groups = 3));
     CHECK_ERROR("3 groups");
     CHECK(!op_conv2d(x, tensor_zeros(SHAPE(15, 4, 3, 3)), none, .groups = 2));
@@ -470,6 +472,8 @@ TEST(conv2d_says_what_does_not_fit)
     CHECK_ERROR("padding -1");
     CHECK(!op_conv2d(x, weight, none, .dilation = INT64_MAX));
     CHECK_ERROR("dilation 9223372036854775807");
+    CHECK(!op_conv2d(x, weight, none, .dilation = -1));
+    CHECK_ERROR("dilation -1");
     CHECK(!op_conv2d(x, weight, none, .padding = INT64_MAX));
     CHECK_ERROR("padding 9223372036854775807");
     CHECK(!op_conv2d(x, weight, none, .stride = INT64_MAX));

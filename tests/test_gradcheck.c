@@ -345,6 +345,20 @@ TEST(gradcheck_is_as_strict_as_it_is_told)
     CHECK_ERROR("input 0, element");
 }
 
+static Tensor *squared(Tensor *const *inputs, void *context)
+{
+    (void)context;
+    return op_square(inputs[0]);
+}
+
+/* Steps are relative to large values: one of a fixed length would drown in their rounding. */
+TEST(gradcheck_of_large_values)
+{
+    Tensor *x = test_tensor_near(SHAPE(6), 1, 1e6, 2e6);
+    tensor_set_requires_grad(x, true);
+    CHECK(gradcheck(squared, NULL, &x, 1));
+}
+
 TEST(gradcheck_needs_something_to_check)
 {
     Tensor *x = test_tensor(SHAPE(6), 1, 1);
@@ -388,23 +402,25 @@ TEST(gradcheck_puts_the_gradient_of_a_tensor_back_that_is_both_inputs)
     CHECK_CLOSE(tensor_get(tensor_grad(x), AT(2, 1)), 1, 0);
 }
 
-static Tensor *sum_of_relu(Tensor *const *inputs, void *context)
+static Tensor *sum_of_relus(Tensor *const *inputs, void *context)
 {
     (void)context;
-    return op_relu(inputs[0]);
+    return op_add(op_relu(inputs[0]), op_relu(inputs[1]));
 }
 
 TEST(gradcheck_counts_kinks_and_puts_values_back)
 {
     if (!IS_DOUBLE) SKIP("float cannot tell a kink from rounding");
     Real values[] = {-1, 0, 1, (Real)1e-9, 2, -2};
-    Tensor *x = tensor_from(SHAPE(6), values);
-    tensor_set_requires_grad(x, true);
+    Tensor *x[] = {tensor_from(SHAPE(6), values), tensor_from(SHAPE(6), values)};
+    for (int i = 0; i < 2; i++) tensor_set_requires_grad(x[i], true);
     int64_t kinks = 0;
-    CHECK(gradcheck(sum_of_relu, NULL, &x, 1, .kinks = &kinks));
-    CHECK(kinks >= 2);
-    Real *after = test_values(x);
-    CHECK_EQUAL_BITS(values, after, 6);
-    CHECK(!tensor_grad(x));
-    free(after);
+    CHECK(gradcheck(sum_of_relus, NULL, x, 2, .kinks = &kinks));
+    CHECK(kinks >= 4); /* two in each */
+    for (int i = 0; i < 2; i++) {
+        Real *after = test_values(x[i]);
+        CHECK_EQUAL_BITS(values, after, 6);
+        CHECK(!tensor_grad(x[i]));
+        free(after);
+    }
 }

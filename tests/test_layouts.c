@@ -107,6 +107,20 @@ static void check_machines(const char *text, int64_t n)
     scope_close(scope);
 }
 
+/* What is computed of a gradient, whose spare lanes are zero, is a value, whose spare lanes repeat the last sample. */
+TEST(ops_of_a_gradient_make_values)
+{
+    Tensor *x = op_to_lanes(test_tensor(SHAPE(5, 2, 3, 3), 1, 1)), *none = TENSOR_NONE, *one = tensor_full(SHAPE(2), 1);
+    tensor_set_requires_grad(x, true);
+    CHECK(backward(op_sum(op_square(x))));
+    Tensor *grad = tensor_grad(x);
+    Tensor *results[] = {op_conv2d(grad, test_tensor(SHAPE(4, 2, 3, 3), 2, 1), tensor_full(SHAPE(4), 1)),
+                         op_batch_norm2d(grad, one, one, none, none, .training = true),
+                         op_linear(op_flatten(grad), test_tensor(SHAPE(3, 18), 2, 1), tensor_full(SHAPE(3), 1)),
+                         op_argmax(grad, 1)};
+    for (int i = 0; i < 4; i++) CHECK(results[i] && layout_spare_is_right(results[i]));
+}
+
 static const char *const small[] = {
     "add : Nx3x4x2 Nx3x4x2",
     "add : Nx3x4x2 3x1x2",

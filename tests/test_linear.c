@@ -116,6 +116,10 @@ TEST(linear_refuses_what_does_not_fit)
     CHECK_ERROR("linear: input [2, 3] has 3 features, weight [4, 5] takes 5");
     CHECK(!op_linear(x, test_tensor(SHAPE(4, 3), 2, 1), test_tensor(SHAPE(3), 2, 1)));
     CHECK_ERROR("linear: bias [3], weight [4, 3] has 4 outputs");
+    CHECK(!op_linear(x, test_tensor(SHAPE(4, 3), 2, 1), test_tensor(SHAPE(4, 1), 2, 1)));
+    CHECK_ERROR("linear: bias [4, 1], weight [4, 3]");
+    CHECK(!op_linear(x, test_tensor(SHAPE(4, 3, 2), 2, 1), TENSOR_NONE));
+    CHECK_ERROR("weight [4, 3, 2] not [O, F]");
     CHECK(!op_linear(test_tensor(SHAPE(2, 3, 1, 1), 1, 1), w, TENSOR_NONE));
     CHECK_ERROR("linear: input [2, 3, 1, 1] is not [N, F]");
     CHECK(!op_linear(x, NULL, TENSOR_NONE));
@@ -167,6 +171,8 @@ TEST(matmul_refuses_what_does_not_fit)
     Tensor *a = test_tensor(SHAPE(2, 3), 1, 1);
     CHECK(!op_matmul(a, a));
     CHECK_ERROR("matmul: [2, 3] and [2, 3] are not [M, K] and [K, P]");
+    CHECK(!op_matmul(a, test_tensor(SHAPE(3, 2, 2), 1, 1)));
+    CHECK_ERROR("matmul: [2, 3] and [3, 2, 2] are not [M, K] and [K, P]");
     CHECK(!op_matmul(a, TENSOR_NONE));
     CHECK_ERROR("matmul: [2, 3] and none");
     CHECK(!op_matmul(NULL, a));

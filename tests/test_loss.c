@@ -163,6 +163,8 @@ TEST(losses_refuse_what_does_not_fit)
     CHECK_ERROR("nll_loss: scores [5, 10] and labels [4] are not [N, C] and [N]");
     CHECK(!op_cross_entropy(x, labels_of(5, 10), .label_smoothing = 1.5));
     CHECK_ERROR("cross_entropy: label smoothing 1.5 is not from 0 to 1");
+    CHECK(!op_cross_entropy(x, labels_of(5, 10), .label_smoothing = -0.1));
+    CHECK_ERROR("cross_entropy: label smoothing -0.1");
     CHECK(!op_mse_loss(x, test_tensor(SHAPE(10, 5), 1, 1)));
     CHECK_ERROR("mse_loss: [5, 10] and [10, 5] differ");
     CHECK(!op_nll_loss(x, leaf(SHAPE(5), 1, 0)));

@@ -241,6 +241,10 @@ TEST(nn_layers_refuse_what_makes_no_sense)
     CHECK_ERROR("4 groups do not divide 4 channels in and 6 out");
     CHECK(!nn_conv2d(4, 6, 3, .stride = -1));
     CHECK_ERROR("stride -1");
+    CHECK(!nn_conv2d(4, 6, 3, .padding = -1));
+    CHECK_ERROR("padding -1");
+    CHECK(!nn_conv2d(4, 6, 3, .dilation = -1));
+    CHECK_ERROR("dilation -1");
     CHECK(!nn_batch_norm2d(0));
     CHECK_ERROR("0 channels");
     CHECK(!nn_batch_norm2d(4, .eps = -1));
@@ -249,12 +253,18 @@ TEST(nn_layers_refuse_what_makes_no_sense)
     CHECK_ERROR("momentum 1.5");
     CHECK(!nn_dropout(1));
     CHECK_ERROR("probability 1 is not in [0, 1)");
+    CHECK(!nn_dropout(-0.1));
+    CHECK_ERROR("probability -0.1 is not in [0, 1)");
     CHECK(!nn_dropout(NAN));
     CHECK_ERROR("nan");
     CHECK(!nn_max_pool2d(3, .padding = 2));
     CHECK_ERROR("MaxPool2d");
     CHECK(!nn_avg_pool2d(0));
     CHECK_ERROR("AvgPool2d");
+    CHECK(!nn_max_pool2d(2, .stride = -1));
+    CHECK_ERROR("stride -1");
+    CHECK(!nn_max_pool2d(2, .padding = -1));
+    CHECK_ERROR("padding -1");
     CHECK(!nn_linear(INT64_MAX / 2, INT64_MAX / 2));
     CHECK(weft_error());
     weft_error_clear();
@@ -407,6 +417,9 @@ TEST(nn_dropout_draws_anew_each_time)
     int64_t different = 0;
     for (int64_t i = 0; i < 17 * 5; i++) different += value(first, i) != value(second, i);
     CHECK(different > 20);
+    CHECK(!nn_forward(dropout, TENSOR_NONE)); /* what fails has drawn nothing */
+    CHECK_ERROR("dropout: no tensor");
+    CHECK_EQUAL(dropout->draws, 3);
     nn_free(dropout);
 }
 
@@ -458,6 +471,13 @@ TEST(nn_batch_norm_counts_batches)
     CHECK(tensor_set(count, SCALAR, 10));
     CHECK(nn_forward(norm, x));
     CHECK_CLOSE(tensor_item(count), 11, 0);
+    for (int i = 0; i < 2; i++) { /* what is no count */
+        CHECK(tensor_set(count, SCALAR, i ? -5 : (double)NAN));
+        CHECK(nn_forward(norm, x));
+        CHECK_CLOSE(tensor_item(count), 1, 0);
+    }
+    CHECK(tensor_set(count, SCALAR, 10));
+    CHECK(nn_forward(norm, x));
     CHECK(!nn_forward(norm, tensor_full(SHAPE(3, 5, 2, 2), 4)));
     CHECK(weft_error());
     weft_error_clear();

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "nn/observe.h"
 #include "nn/state.h"
 #include "tensor/file.h"
 #include "tensor/memory.h"
@@ -507,6 +508,19 @@ TEST(onnx_of_constants)
 
 FORWARD(scaled, op_mul(x, scale_of(self)))
 
+static Tensor *forward_scalars(Module *self, Tensor *x)
+{
+    (void)self;
+    return op_mean(op_sum(op_reshape(op_sum(x, .keep = true), SCALAR)));
+}
+
+TEST(onnx_of_scalars)
+{
+    CHECK(gives(forward_scalars, "version 7, opset 13\nReduceSum/2 = ReduceSum input constant/1 keepdims=1\n"
+                                 "output = Squeeze ReduceSum/2\nconstant/1 [2] 0 1\n"
+                                 "input: input [N,3]\noutput: output []\n"));
+}
+
 /* A weight that is called as the input or the output of the file has another name there. */
 TEST(onnx_of_a_weight_whose_name_is_taken)
 {
@@ -536,6 +550,9 @@ FORWARD(batch_statistics, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TEN
                                           TENSOR_NONE, .training = true))
 FORWARD(norm_dropout, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE,
                                       tensor_zeros(SHAPE(1)), tensor_full(SHAPE(1), 1), .dropout = 0.5))
+FORWARD(norm_dropout_of_batch, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE,
+                                               tensor_zeros(SHAPE(1)), tensor_full(SHAPE(1), 1),
+                                               .dropout = tensor_size(x, 0) > 8 ? 0.5 : 0))
 FORWARD(too_large, op_mul(x, tensor_full(SHAPE(3), 1e300)))
 
 static Tensor *forward_other_input(Module *self, Tensor *x)
@@ -556,6 +573,7 @@ TEST(onnx_refuses_what_depends_on_the_batch)
     REFUSED(other_input, "sub takes another tensor");
     REFUSED(more, "1 ops become 2");
     REFUSED(rank, "[5, 3] becomes [16, 3, 1]");
+    REFUSED(norm_dropout_of_batch, "batch_norm2d: what it is depends on the size of the batch");
 }
 
 TEST(onnx_refuses_what_it_cannot_say)
@@ -573,6 +591,8 @@ TEST(onnx_refuses_what_it_cannot_say)
     CHECK_ERROR("NULL");
     CHECK(!nn_export_onnx(module, SCALAR, "x"));
     CHECK_ERROR("no batch");
+    CHECK(!nn_export_onnx(module, SHAPE(1, 0), "x"));
+    CHECK_ERROR("input [1, 0] is no batch");
     CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .input_name = "a/b"));
     CHECK_ERROR("'a/b' is no name");
     CHECK(!nn_export_onnx(module, SHAPE(1, 3), test_path("x"), .output_name = ""));
@@ -621,20 +641,34 @@ static OnnxValue *lavish_onnx(const OnnxCall *call)
     return y;
 }
 
+static OnnxValue *signed_onnx(const OnnxCall *call)
+{
+    OnnxValue *y = onnx_op(call, "Clip", call->inputs[0], NULL, onnx_number(call, -2));
+    onnx_set_integer(y, "axis", -3);
+    onnx_set_integers(y, "axes", (int64_t[]){-1, 0, 300}, 3);
+    onnx_set_number(y, "zero", 0);
+    return y;
+}
+
 static const Op cube_alone = {.name = "cube", .backward = cube_backward, .reads_inputs = 1},
                 cube_told = {.name = "cube", .backward = cube_backward, .onnx = cube_onnx, .reads_inputs = 1},
                 careless = {.name = "careless", .backward = cube_backward, .onnx = careless_onnx, .reads_inputs = 1},
-                lavish = {.name = "lavish", .backward = cube_backward, .onnx = lavish_onnx, .reads_inputs = 1};
+                lavish = {.name = "lavish", .backward = cube_backward, .onnx = lavish_onnx, .reads_inputs = 1},
+                with_signs = {.name = "signs", .backward = cube_backward, .onnx = signed_onnx, .reads_inputs = 1};
 FORWARD(cube_alone, record_cube(&cube_alone, x))
 FORWARD(cube, record_cube(&cube_told, x))
 FORWARD(careless, record_cube(&careless, x))
 FORWARD(lavish, record_cube(&lavish, x))
+FORWARD(with_signs, record_cube(&with_signs, x))
 
 TEST(onnx_of_an_op_from_outside)
 {
     REFUSED(cube_alone, "onnx: cube cannot be written: the op has no onnx function (autograd/onnx.h)");
     CHECK(gives(forward_cube, "version 7, opset 13\noutput = Pow input constant/1\nconstant/1 [] 3\n"
                               "input: input [N,3]\noutput: output [N,3]\n"));
+    /* An input left out between others, and numbers of any sign. */
+    CHECK(gives(forward_with_signs, "version 7, opset 13\noutput = Clip input - constant/1 axis=-3 axes=[-1,0,300] "
+                                    "zero=0f\nconstant/1 [] -2\ninput: input [N,3]\noutput: output [N,3]\n"));
     REFUSED(careless, "a list of 7 whole numbers");
     REFUSED(lavish, "onnx: Exp has more than 8 attributes");
 }
@@ -647,7 +681,10 @@ TEST(onnx_leaves_the_module_as_it_was)
     CHECK(module);
     ((Net *)module)->skip->training = false;
     const bool recorded = autograd_record(false);
+    Observer observer = {0};
+    nn_observe(&observer);
     CHECK(nn_export_onnx(module, SHAPE(1, 2, 16, 8), test_path("a.onnx")));
+    CHECK(nn_observe(NULL) == &observer);
     CHECK(!autograd_record(recorded));
     CHECK(module->training && ((Net *)module)->norm->training && !((Net *)module)->skip->training);
     NamedTensors buffers = nn_named_buffers(module), parameters = nn_named_parameters(module);

@@ -290,6 +290,25 @@ TEST(sgd_resumes_from_its_velocity)
     optimizer_free(sgd);
 }
 
+/* As in PyTorch, whose buffers wait for a momentum that comes back; and a velocity may be set while there is none. */
+TEST(sgd_keeps_its_velocity_while_momentum_is_off)
+{
+    Tensor *w = tensor_full(SHAPE(2), 1);
+    Optimizer *sgd = sgd_of(w, 1, 0.5);
+    static const double momentum[] = {0.5, 0, 0.5}, expected[] = {0, -1, -2.5};
+    for (int step = 0; step < 3; step++) { /* v = 1; none; v = 0.5 + 1 */
+        CHECK(optimizer_set_momentum(sgd, momentum[step]));
+        give_grad(w, tensor_full(SHAPE(2), 1));
+        CHECK(optimizer_step(sgd));
+        CHECK_CLOSE(tensor_get(w, AT(1)), expected[step], 0);
+    }
+    optimizer_free(sgd);
+    sgd = sgd_of(w, 1, 0);
+    CHECK(optimizer_set_velocity(sgd, 0, tensor_full(SHAPE(2), 4)));
+    CHECK_CLOSE(tensor_get(optimizer_velocity(sgd, 0), AT(1)), 4, 0);
+    optimizer_free(sgd);
+}
+
 TEST(sgd_checks_its_options)
 {
     Tensor *w = tensor_full(SHAPE(2), 1);
@@ -446,6 +465,7 @@ TEST(schedule_checks_its_members)
         const char *message;
     } wrong[] = {
         {{.kind = SCHEDULE_CONSTANT, .lr = -1}, "lr is -1"},
+        {{.kind = SCHEDULE_CONSTANT, .lr = INFINITY}, "lr is inf"},
         {{.kind = SCHEDULE_STEP, .lr = 1}, "step_size is 0"},
         {{.kind = SCHEDULE_STEP, .lr = 1, .step_size = 1, .gamma = -0.5}, "gamma is -0.5"},
         {{.kind = SCHEDULE_ONE_CYCLE, .lr = 1}, "total_steps is 0"},

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include "nn/safetensors.h"
 #include "nn/state.h"
 #include "tensor/crc.h"
 #include "tensor/file.h"
@@ -111,6 +112,31 @@ TEST(state_of_many_values_is_whole)
     free(loaded);
     nn_free(from);
     nn_free(to);
+}
+
+/* The number that the next file to be opened would get. */
+static int next_descriptor(void)
+{
+    const int descriptor = dup(STDIN_FILENO);
+    close(descriptor);
+    return descriptor;
+}
+
+TEST(state_files_are_closed)
+{
+    Module *module = nn_linear(2, 2), *other = nn_linear(2, 3);
+    Safetensors header;
+    const int before = next_descriptor();
+    CHECK(nn_save(module, test_path("a")) && nn_load(module, test_path("a")));
+    CHECK_EQUAL(next_descriptor(), before);
+    CHECK(!nn_load(other, test_path("a")));
+    CHECK_ERROR("tensor \"weight\" is ");
+    CHECK_EQUAL(next_descriptor(), before);
+    CHECK(safetensors_open_header(&header, test_path("a")));
+    safetensors_close(&header);
+    CHECK_EQUAL(next_descriptor(), before);
+    nn_free(module);
+    nn_free(other);
 }
 
 /* CRC-64/XZ, a bit at a time: the register is divided by the polynomial, lowest bit first. */
@@ -277,6 +303,7 @@ TEST(state_counters_are_exact_or_refused)
     CHECK_CLOSE(counted("I64", 8, 16777216), 16777216, 0);
     CHECK_CLOSE(counted("U64", 8, 3), 3, 0);
     CHECK_CLOSE(counted("I32", 4, 70000), 70000, 0);
+    CHECK_CLOSE(counted("I32", 4, 0x80000000), -1, 0);
     CHECK_CLOSE(counted("U32", 4, 0x80000000), 0x80000000, 0);
     CHECK_CLOSE(counted("U8", 1, 200), 200, 0);
     CHECK_CLOSE(counted("U16", 2, 0xFFFE), 0xFFFE, 0);

@@ -1,6 +1,7 @@
 /* The summary: the two networks' tables as published, and any other module's. */
 #include <stdio.h>
 
+#include "nn/observe.h"
 #include "nn/summary.h"
 #include "tests/test.h"
 
@@ -217,7 +218,10 @@ TEST(summary_leaves_everything_as_it_was)
     Tensor *x = test_tensor(SHAPE(3, 1, 5, 5), 1, 1);
     CHECK(nn_forward(seen, x) && nn_forward(unseen, x));
     char text[TEXT];
+    Observer observer = {0};
+    nn_observe(&observer);
     CHECK(summarise(seen, SHAPE(4, 1, 5, 5), text));
+    CHECK(nn_observe(NULL) == &observer);
     CHECK(autograd_is_recording());
     CHECK(seen->training && !seen->children[0].module->training && seen->children[1].module->training);
     Real *a = test_values(nn_forward(seen, x)), *b = test_values(nn_forward(unseen, x));
