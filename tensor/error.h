@@ -19,8 +19,9 @@ const char *weft_error(void);
 /* Forgets the failure. */
 void weft_error_clear(void);
 
-/* Records a failure, printf-style, unless one is recorded already; longer messages are cut to the fixed record.
- * Always returns NULL, which is also false, so that `return weft_fail(...)` serves both kinds of function. */
+/* Records a failure, printf-style, unless one is recorded already. A message of more than 511 bytes loses some in its
+ * middle, where names are; an empty one becomes "unknown error". Always returns NULL, which is also false, so that
+ * `return weft_fail(...)` serves both kinds of function. */
 void *weft_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #ifdef __clang_analyzer__ /* which sees one file at a time, and so would not know what it returns */

@@ -136,7 +136,8 @@ WeftCounters weft_counters(void);
 void weft_counters_reset_peak(void);
 
 /* The number of threads that kernels use: by default as many as processors that this process may run on, 1 without
- * OpenMP. No result depends on it. Not to be set while another thread runs an op. False with an error if below 1. */
+ * OpenMP. No result depends on it. Not to be set while another thread runs an op. False with an error if it
+ * is not from 1 to 4096. */
 bool weft_set_threads(int threads);
 int weft_threads(void);
 /* Whether the library was built with OpenMP. */

@@ -159,6 +159,18 @@ TEST(batch_norm_far_from_zero)
     free(got);
 }
 
+/* Rounding must not put the variance of equal values below 0, where large ones would then become NaN. */
+TEST(batch_norm_of_equal_values)
+{
+    for (int64_t i = 0; i < 40; i++) {
+        const int exponent = (sizeof(Real) == sizeof(float) ? 30 : 60) + (int)i % 8;
+        Tensor *x = tensor_full(SHAPE(1, 1, 60, 60), ldexp(1.5 + test_number(1, i) / 2, exponent));
+        Tensor *mean = tensor_zeros(SHAPE(1)), *variance = tensor_zeros(SHAPE(1));
+        Tensor *y = op_batch_norm2d(x, TENSOR_NONE, TENSOR_NONE, mean, variance, .training = true, .momentum = 1);
+        CHECK(tensor_get(variance, AT(0)) >= 0 && isfinite(tensor_get(y, AT(0, 0, 30, 30))));
+    }
+}
+
 /* Batch norm and dropout in one op, or in two. */
 static int with_dropout(Tensor *results[RESULTS_MAX], bool fused)
 {

@@ -37,6 +37,7 @@ for app in mnist_tiny mnist_cnn; do
     check "$app trains, from another seed" train seed $app --threads 1 $dropout --seed 8
     check "another seed has other bytes" differ "$work/plain.$app" "$work/seed.$app"
 done
+check "an empty WEFT_ISA names none" has_isa ''
 unknown() { ! has_isa bogus && grep -q bogus "$work/err"; }
 check "an unknown WEFT_ISA is refused" unknown
 finish

@@ -54,6 +54,10 @@ static const Row rows[] = {
     {3, 20, 30, 31, 20, 3, 3, 1, 1, 1, 1, PLAIN},
     {1, 40, 31, 33, 40, 2, 3, 1, 2, 1, 2, NO_BIAS},
     {1, 12, 3, 700, 12, 3, 1, 1, 1, 1, 1, PLAIN},
+    {1, 20, 30, 31, 20, 3, 3, 1, 2, 2, 1, PLAIN},
+    /* More than 64 output channels; channels of a 1 x 1 kernel in groups */
+    {2, 3, 5, 5, 70, 3, 3, 1, 1, 1, 1, PLAIN},
+    {17, 14, 5, 5, 10, 1, 1, 1, 0, 1, 2, RELU},
     /* Winograd's: whole and partial tiles of each size, more than one block of tiles and of 64 channels, parts of the
      * batch */
     {1, 32, 6, 6, 32, 3, 3, 1, 0, 1, 1, PLAIN},
@@ -66,6 +70,11 @@ static const Row rows[] = {
     {33, 32, 4, 4, 32, 3, 3, 1, 1, 1, 1, RELU},
     {1, 32, 1, 12, 32, 3, 3, 1, 2, 1, 1, PLAIN},
     {2, 68, 16, 16, 36, 3, 3, 1, 1, 1, 1, PLAIN},
+    {33, 32, 4, 4, 68, 3, 3, 1, 1, 1, 1, PLAIN},
+    /* in so wide a padding that windows overlap in it, and lie in it whole: with tiles of 4, 5 and 6 */
+    {17, 32, 2, 2, 36, 3, 3, 1, 4, 1, 1, PLAIN},
+    {2, 32, 6, 6, 32, 3, 3, 1, 5, 1, 1, RELU},
+    {1, 36, 4, 4, 32, 3, 3, 1, 8, 1, 1, PLAIN},
     /* with tiles of 5 */
     {33, 32, 5, 5, 32, 3, 3, 1, 1, 1, 1, RELU},
     {16, 36, 7, 7, 32, 3, 3, 1, 0, 1, 1, NO_BIAS},
@@ -428,6 +437,31 @@ TEST(conv2d_keeps_the_statistics_that_batch_norm_would_compute)
     }
 }
 
+/* a * b + c as kernels do it: rounded once. */
+static Real fused(Real a, Real b, Real c)
+{
+    return sizeof(Real) == sizeof(float) ? (Real)fmaf((float)a, (float)b, (float)c) : (Real)fma(a, b, c);
+}
+
+TEST(conv2d_adds_products_to_the_bias_in_order)
+{
+    enum { N = 3, C = 5, SIDE = 7, O = 11, KERNEL = 3, OUT = SIDE - KERNEL + 1 };
+    if (strcmp(weft_isa(), "baseline") == 0) SKIP("no fused multiply-add");
+    Tensor *x = test_tensor(SHAPE(N, C, SIDE, SIDE), INPUT_STREAM, 1), *bias = test_tensor(SHAPE(O), BIAS_STREAM, 1);
+    Tensor *weight = test_tensor(SHAPE(O, C, KERNEL, KERNEL), WEIGHT_STREAM, 1);
+    Real *xs = test_values(x), *ws = test_values(weight), *got = test_values(op_conv2d(x, weight, bias));
+    for (int64_t i = 0; i < N * O * OUT * OUT && !test_failed(); i++) {
+        const int64_t n = i / (O * OUT * OUT), o = i / (OUT * OUT) % O, corner = i / OUT % OUT * SIDE + i % OUT;
+        Real sum = (Real)tensor_get(bias, AT(o));
+        for (int64_t k = 0; k < C * KERNEL * KERNEL; k++) {
+            const int64_t c = k / (KERNEL * KERNEL), at = k / KERNEL % KERNEL * SIDE + k % KERNEL;
+            sum = fused(ws[o * C * KERNEL * KERNEL + k], xs[(n * C + c) * SIDE * SIDE + corner + at], sum);
+        }
+        test_equal_bits(&got[i], &sum, 1, __FILE__, __LINE__, "an output and its sum in order");
+    }
+    free(xs), free(ws), free(got);
+}
+
 TEST(conv2d_never_multiplies_padding)
 {
     Tensor *x = tensor_full(SHAPE(1, 1, 2, 2), 1), *weight = tensor_full(SHAPE(1, 1, 3, 3), 1);
@@ -441,9 +475,12 @@ TEST(conv2d_relu_keeps_nan)
 {
     Tensor *x = tensor_full(SHAPE(1, 1, 1, 2), -1), *weight = tensor_full(SHAPE(1, 1, 1, 1), 1);
     CHECK(tensor_set(x, AT(0, 0, 0, 1), NAN));
+    tensor_set_requires_grad(x, true);
     Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .relu = true);
     CHECK_CLOSE(tensor_get(y, AT(0, 0, 0, 0)), 0, 0);
     CHECK(isnan(tensor_get(y, AT(0, 0, 0, 1))));
+    CHECK(backward(y, .grad = tensor_full(SHAPE(1, 1, 1, 2), 1)));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, 0, 1)), 0, 0);
 }
 
 TEST(conv2d_says_what_does_not_fit)

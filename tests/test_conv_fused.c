@@ -251,11 +251,14 @@ TEST(conv2d_with_max_pool_computes_only_the_gradients_that_are_wanted)
 /* A NaN reaches the result, and lets no gradient through relu. */
 TEST(conv2d_with_max_pool_keeps_nan)
 {
-    Tensor *x = test_tensor(SHAPE(2, 32, 6, 6), 1, 1), *weight = leaf(SHAPE(32, 32, 3, 3), 2, false);
+    Tensor *x = leaf(SHAPE(2, 32, 6, 6), 1, false), *weight = leaf(SHAPE(32, 32, 3, 3), 2, false);
     CHECK(tensor_set(x, AT(1, 3, 2, 3), NAN));
     Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .relu = true, .max_pool = 2);
     CHECK(isnan(tensor_get(y, AT(1, 7, 0, 0))) && isnan(tensor_get(y, AT(1, 7, 1, 1))));
     CHECK(!isnan(tensor_get(y, AT(0, 7, 0, 0))));
+    CHECK(backward(y, .grad = tensor_full(SHAPE(2, 32, 2, 2), 1)));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(1, 5, 2, 2)), 0, 0);
+    CHECK(fabs(tensor_get(tensor_grad(x), AT(0, 5, 2, 2))) > 0);
 }
 
 /* What evaluation computes, recording nothing. */

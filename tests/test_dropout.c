@@ -88,6 +88,23 @@ TEST(dropout_with_probability_zero_changes_nothing)
     check_same_bits(op_dropout(x, 1e-6, key), x);
 }
 
+/* What is dropped is 0, not a product with it. */
+TEST(dropout_drops_what_is_infinite)
+{
+    Tensor *x = leaf(SHAPE(17, 40), 1, 0), *infinite = tensor_full(SHAPE(17, 40), INFINITY);
+    CHECK(tensor_copy(x, infinite));
+    Tensor *y = op_dropout(x, 0.5, key);
+    CHECK(backward(y, .grad = infinite));
+    int64_t dropped = 0;
+    for (int64_t i = 0; i < 17 * 40; i++) {
+        const double value = tensor_get(y, AT(i / 40, i % 40));
+        CHECK(value == 0 || value == (double)INFINITY);
+        CHECK_CLOSE(tensor_get(tensor_grad(x), AT(i / 40, i % 40)), value, 0);
+        dropped += value == 0;
+    }
+    CHECK(dropped > 200 && dropped < 480);
+}
+
 TEST(dropout_refuses_other_probabilities)
 {
     Tensor *x = test_tensor(SHAPE(2, 2), 1, 1);

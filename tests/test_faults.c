@@ -380,6 +380,19 @@ static const bool watched = true;
 static const bool watched = false;
 #endif
 
+/* Blocks are kept for others of their size: they are given up before there is no room for one of another size. */
+TEST(memory_that_is_kept_makes_room)
+{
+    if (watched) SKIP("a sanitizer takes memory of its own");
+    enum { ROOM = 8 << 20, KEPT = 64 << 20, OTHER = 48 << 20 };
+    void *block = weft_alloc(KEPT, 1);
+    weft_free(block);
+    CHECK(block && limit_memory(ROOM));
+    block = weft_alloc(OTHER, 1);
+    CHECK(block);
+    weft_free(block);
+}
+
 TEST(absurd_sizes_are_refused_before_they_cost_memory)
 {
     if (watched) SKIP("a sanitizer takes memory of its own");

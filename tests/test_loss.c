@@ -97,6 +97,19 @@ TEST(cross_entropy_of_large_scores_is_finite)
     check_values(tensor_grad(x), expected, 1e-6);
 }
 
+/* A class that is ruled out costs nothing where it is not the label. */
+TEST(cross_entropy_of_a_score_of_minus_infinity)
+{
+    const Real scores[3] = {0, -(Real)INFINITY, 1}, labels[1] = {0};
+    Tensor *x = tensor_from(SHAPE(1, 3), scores);
+    tensor_set_requires_grad(x, true);
+    Tensor *loss = op_cross_entropy(x, tensor_from(SHAPE(1), labels));
+    CHECK_CLOSE(tensor_item(loss), log(1 + exp(1)), TOLERANCE);
+    CHECK(backward(loss));
+    const double share = exp(1) / (1 + exp(1)), expected[3] = {-share, 0, share};
+    check_values(tensor_grad(x), expected, TOLERANCE);
+}
+
 TEST(losses_let_nan_through)
 {
     Tensor *x = test_tensor(SHAPE(17, 3), 1, 1);

@@ -134,6 +134,36 @@ TEST(max_pool_of_the_least_is_the_least)
     for (int64_t i = 0; i < 9; i++) CHECK_CLOSE(tensor_get(tensor_grad(x), AT(1, 0, i / 3, i % 3)), i == 0, 0);
 }
 
+TEST(max_pool_of_the_largest_window)
+{
+    enum { SIDE = 256 };
+    Tensor *x = leaf(SHAPE(1, 1, SIDE, SIDE), 1, 1);
+    CHECK(tensor_set(x, AT(0, 0, SIDE - 1, SIDE - 2), 2));
+    Tensor *y = op_max_pool2d(x, SIDE);
+    CHECK_CLOSE(tensor_get(y, AT(0, 0, 0, 0)), 2, 0);
+    CHECK(backward(y, .grad = tensor_full(SHAPE(1, 1, 1, 1), 3)));
+    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, SIDE - 1, SIDE - 2)), 3, 0);
+    CHECK_CLOSE(tensor_item(op_sum(tensor_grad(x))), 3, 0);
+}
+
+/* Rows and columns that no window reaches have no gradient, whatever was in the memory that it is in. */
+TEST(pool_gradient_beyond_the_last_window_is_zero)
+{
+    const Shape shapes[] = {SHAPE(16, 4, 4, 5), SHAPE(16, 4, 5, 4)};
+    for (int i = 0; i < 4; i++) {
+        const Shape shape = shapes[i / 2];
+        const Scope scope = scope_open();
+        for (int k = 0; k < 8; k++) tensor_full(shape, 7);
+        scope_close(scope);
+        Tensor *x = lanes_leaf(shape, 1, 1), *y = i % 2 ? op_max_pool2d(x, 2) : op_avg_pool2d(x, 2);
+        CHECK(backward(y, .grad = tensor_full(tensor_shape(y), 1)));
+        const int last = i / 2 ? 2 : 3;
+        Real *grads = test_values(op_narrow(tensor_grad(x), last, 4, 1));
+        for (int64_t k = 0; grads && k < 16 * 4 * 4; k++) CHECK_CLOSE((double)grads[k], 0, 0);
+        free(grads);
+    }
+}
+
 TEST(pool_refuses_what_does_not_fit)
 {
     Tensor *x = test_tensor(SHAPE(2, 3, 4, 5), 1, 1);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <signal.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "nn/safetensors.h"
@@ -811,6 +812,71 @@ TEST(file_in_the_temporary_ones_place_is_left_alone)
     CHECK_EQUAL(test_read(test_path("precious")).count, 8);
     CHECK_EQUAL(test_read(test_path("kept/file")).count, 5);
     CHECK_EQUAL(files_in(test_path("kept")), 3);
+}
+
+static int open_descriptors(void)
+{
+    enum { MOST = 256 };
+    int count = 0;
+    for (int i = 0; i < MOST; i++) count += fcntl(i, F_GETFD) >= 0;
+    return count;
+}
+
+TEST(file_descriptors_are_closed)
+{
+    const int before = open_descriptors();
+    FileReader reader;
+    CHECK(mkdir(test_path("kept"), 0777) == 0 && mkfifo(test_path("pipe"), 0666) == 0);
+    FileWriter *writer = weft_file_create(test_path("kept/file"));
+    CHECK(writer && weft_file_commit(writer));
+    CHECK_EQUAL(open_descriptors(), before);
+    CHECK(weft_file_check_writable(test_path("kept/file")));
+    CHECK_EQUAL(open_descriptors(), before);
+    CHECK(!weft_file_check_writable(test_path("nowhere/file")));
+    CHECK_ERROR("nowhere/file: cannot write: ");
+    CHECK_EQUAL(open_descriptors(), before);
+    CHECK(!weft_file_open(&reader, test_path("kept")));
+    CHECK_ERROR("kept: not a regular file");
+    CHECK(!weft_file_open(&reader, test_path("pipe"))); /* and nobody waits for its other end */
+    CHECK_ERROR("pipe: not a regular file");
+    CHECK_EQUAL(open_descriptors(), before);
+}
+
+/* Whatever came to be in its place meanwhile. */
+TEST(file_that_cannot_get_its_name)
+{
+    CHECK(mkdir(test_path("kept"), 0777) == 0);
+    FileWriter *writer = weft_file_create(test_path("kept/file"));
+    CHECK(writer && mkdir(test_path("kept/file"), 0777) == 0);
+    CHECK(!weft_file_commit(writer));
+    CHECK_ERROR("kept/file: cannot write: ");
+    CHECK_EQUAL(files_in(test_path("kept")), 1);
+}
+
+TEST(file_that_is_new_has_the_mode_that_files_get)
+{
+    struct stat status;
+    const mode_t mask = umask(022);
+    FileWriter *writer = weft_file_create(test_path("file"));
+    const bool written = writer && weft_file_commit(writer);
+    umask(mask);
+    CHECK(written && stat(test_path("file"), &status) == 0);
+    CHECK_EQUAL(status.st_mode & 0777, 0644);
+}
+
+/* In the folder that one is in, and in the root, where not everyone may write. */
+TEST(file_names_of_one_part)
+{
+    const int here = open(".", O_RDONLY);
+    CHECK(here >= 0 && mkdir(test_path("kept"), 0777) == 0 && chdir(test_path("kept")) == 0);
+    FileWriter *writer = weft_file_create("file");
+    const bool written = writer && weft_file_commit(writer);
+    CHECK(fchdir(here) == 0 && close(here) == 0);
+    CHECK(written);
+    CHECK_EQUAL(files_in(test_path("kept")), 1);
+    CHECK(weft_file_check_writable("/weft-test") || !strstr(weft_error(), "No such file"));
+    weft_error_clear();
+    CHECK(weft_file_same("/weft-test", "/./weft-test"));
 }
 
 /* test_path has room for one path. */

@@ -2,11 +2,15 @@
 #include "tensor/tensor.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "autograd/node.h"
+#include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/list.h"
+#include "tensor/memory.h"
+#include "tensor/parallel.h"
 #include "tests/test.h"
 
 /* ---- Making ---- */
@@ -63,18 +67,43 @@ TEST(tensor_random_values_follow_key_and_bounds)
     free(normal);
 }
 
+TEST(tensor_random_values_are_those_of_their_numbers)
+{
+    const RandomKey key = {.seed = 3, .stream = 4};
+    Tensor *uniform = tensor_uniform(SHAPE(3, 7), -2, 6, key), *normal = tensor_normal(SHAPE(3, 7), 5, 3, key);
+    for (int64_t i = 0; i < 21; i++) {
+        const Shape at = AT(i / 7, i % 7);
+        CHECK_CLOSE(tensor_get(uniform, at), (double)(Real)(-2 + 8 * random_uniform(key, (uint64_t)i)), 0);
+        CHECK_CLOSE(tensor_get(normal, at), (double)(Real)(5 + 3 * random_normal(key, (uint64_t)i)), 0);
+    }
+}
+
+/* Memory that was used before is in it. */
+TEST(new_vectors_have_their_padding)
+{
+    enum { COUNT = 1025, PADDED = 1040, BLOCKS = 8 };
+    Real values[COUNT] = {0};
+    const Scope scope = scope_open();
+    for (int i = 0; i < BLOCKS; i++) tensor_full(SHAPE(PADDED), 7);
+    scope_close(scope);
+    const Tensor *vectors[] = {tensor_zeros(SHAPE(COUNT)), tensor_from(SHAPE(COUNT), values),
+                               tensor_uniform(SHAPE(COUNT), 0, 1, (RandomKey){0}),
+                               tensor_normal(SHAPE(COUNT), 0, 1, (RandomKey){0})};
+    for (int i = 0; i < 4; i++) CHECK(vectors[i] && layout_spare_is_right(vectors[i]));
+}
+
 TEST(tensor_refuses_bad_shapes)
 {
     CHECK(!tensor_zeros(SHAPE(2, 0)));
-    CHECK_ERROR("[2, 0]");
+    CHECK_ERROR("[2, 0] is not a shape: up to 6 sizes of at least 1");
     CHECK(!tensor_zeros(SHAPE(-1)));
     CHECK_ERROR("[-1]");
     CHECK(!tensor_zeros(SHAPE(INT64_MAX, 2)));
-    CHECK_ERROR("9223372036854775807");
+    CHECK_ERROR("[9223372036854775807, 2] has more elements than can be counted");
     CHECK(!tensor_zeros(SHAPE(INT64_MAX / 64, 4)));
     CHECK_ERROR("");
     CHECK(!tensor_zeros((Shape){.rank = 7}));
-    CHECK_ERROR("");
+    CHECK_ERROR("[0, 0, 0, 0, 0, 0, ...] is not a shape");
     CHECK(!tensor_from(SHAPE(2), NULL));
     CHECK_ERROR("tensor_from");
     CHECK_EQUAL(shape_count(SHAPE(3, 0)), -1);
@@ -99,7 +128,7 @@ TEST(tensor_access_out_of_range_is_an_error)
 {
     Tensor *t = tensor_zeros(SHAPE(2, 3));
     CHECK(isnan(tensor_get(t, AT(2, 0))));
-    CHECK_ERROR("[2, 3]");
+    CHECK_ERROR("tensor_get: index [2, 0] is outside [2, 3]");
     CHECK(isnan(tensor_get(t, AT(0, -1))));
     CHECK_ERROR("[0, -1]");
     CHECK(isnan(tensor_get(t, AT(1))));
@@ -110,13 +139,36 @@ TEST(tensor_access_out_of_range_is_an_error)
     CHECK_ERROR("tensor_item");
     Real values[7] = {0};
     CHECK(!tensor_read(t, values, 7));
-    CHECK_ERROR("7");
+    CHECK_ERROR("tensor_read: [2, 3] has 6 values, not 7");
     CHECK(!tensor_write(t, values, 5));
-    CHECK_ERROR("5");
+    CHECK_ERROR("tensor_write: [2, 3] has 6 values, not 5");
     CHECK_EQUAL(tensor_size(t, 2), -1);
     CHECK_ERROR("dimension 2");
+    CHECK_EQUAL(tensor_size(t, -3), -1);
+    CHECK_ERROR("tensor_size: [2, 3] has no dimension -3");
     CHECK(!tensor_copy(t, tensor_zeros(SHAPE(3, 2))));
-    CHECK_ERROR("[3, 2]");
+    CHECK_ERROR("tensor_copy: from [3, 2] to [2, 3]");
+}
+
+TEST(tensor_values_that_are_not_there)
+{
+    Tensor *t = tensor_zeros(SHAPE(2, 3)), *none = TENSOR_NONE;
+    Real value = 0;
+    CHECK(!tensor_read(t, NULL, 6));
+    CHECK_ERROR("tensor_read: no tensor or no values");
+    CHECK(!tensor_write(t, NULL, 6));
+    CHECK_ERROR("tensor_write: no tensor or no values");
+    CHECK_EQUAL(tensor_count(none), 0);
+    CHECK(!tensor_read(none, &value, 0));
+    CHECK_ERROR("tensor_read: no tensor");
+    CHECK(!tensor_write(none, &value, 0));
+    CHECK_ERROR("tensor_write: no tensor");
+    CHECK(!tensor_copy(none, none));
+    CHECK_ERROR("tensor_copy: no tensor");
+    CHECK(!tensor_detach(none));
+    CHECK_ERROR("tensor_detach: no tensor");
+    CHECK(!tensor_set_requires_grad(none, true));
+    CHECK_ERROR("tensor_set_requires_grad: no tensor");
 }
 
 TEST(tensor_functions_take_null)
@@ -208,6 +260,21 @@ TEST(conversions_are_counted_and_rank_one_needs_none)
     Tensor *lanes = op_to_lanes(matrix);
     CHECK(op_to_lanes(lanes) == lanes);
     CHECK_EQUAL(weft_counters().conversions, before + 1);
+    CHECK(op_to_plain(lanes) != lanes);
+    CHECK_EQUAL(weft_counters().conversions, before + 2);
+}
+
+/* Its spare lanes and padding stay zero, whatever is done to it. */
+TEST(a_gradient_stays_one_in_either_layout)
+{
+    Tensor *matrix = op_to_lanes(test_tensor(SHAPE(5, 3), 1, 1)), *vector = test_tensor(SHAPE(5), 2, 1);
+    tensor_set_requires_grad(matrix, true);
+    tensor_set_requires_grad(vector, true);
+    CHECK(backward(op_sum(op_square(matrix))) && backward(op_sum(op_square(vector))));
+    const Tensor *plain = layout_plain(tensor_grad(matrix)), *back = layout_lanes(plain);
+    CHECK(back && back != plain && plain->is_gradient && back->is_gradient && layout_spare_is_right(back));
+    CHECK(tensor_set(tensor_grad(vector), AT(4), 3) && layout_spare_is_right(tensor_grad(vector)));
+    CHECK(tensor_grad(vector)->is_gradient);
 }
 
 /* ---- Scopes and references ---- */
@@ -270,6 +337,22 @@ TEST(a_stale_scope_closes_nothing)
     CHECK_CLOSE(tensor_get(in_c, AT(1)), 3, 0);
     scope_close(c);
     CHECK_EQUAL(weft_counters().tensors, alive - 2);
+}
+
+/* More than have a place of their own for being told from closed ones. */
+TEST(scopes_nest_deeply)
+{
+    enum { DEPTH = 200 };
+    Scope scopes[DEPTH];
+    const int64_t before = weft_counters().tensors;
+    for (int i = 0; i < DEPTH; i++) {
+        scopes[i] = scope_open();
+        CHECK(tensor_zeros(SHAPE(2)));
+    }
+    for (int i = DEPTH - 1; i >= 0; i--) {
+        scope_close(scopes[i]);
+        CHECK_EQUAL(weft_counters().tensors, before + i);
+    }
 }
 
 TEST(scope_return_hands_over)
@@ -370,6 +453,35 @@ TEST(peak_bytes_are_the_most_at_a_time)
     CHECK_EQUAL(weft_counters().peak_bytes, weft_counters().bytes);
 }
 
+static atomic_int takers;
+
+/* Takes blocks that are kept for reuse, marks them, and gives them back; NULL if another thread had the same one. */
+static void *take_blocks(void *context)
+{
+    enum { TURNS = 100000, ROOM = 4096 };
+    bool alone = true;
+    for (takers++; takers < 2;) {}
+    for (int i = 0; i < TURNS; i++) {
+        int *volatile *const block = weft_alloc(1, ROOM);
+        if (!block) return NULL;
+        *block = context;
+        for (int k = 0; k < 10; k++) alone &= *block == context;
+        weft_free((void *)block);
+    }
+    return alone ? context : NULL;
+}
+
+TEST(two_threads_take_no_block_at_once)
+{
+    pthread_t other;
+    int mine, its;
+    void *result = NULL;
+    CHECK(pthread_create(&other, NULL, take_blocks, &its) == 0);
+    const bool alone = take_blocks(&mine) != NULL;
+    CHECK(pthread_join(other, &result) == 0);
+    CHECK(alone && result);
+}
+
 /* ---- Errors ---- */
 
 TEST(first_error_stays)
@@ -385,16 +497,28 @@ TEST(first_error_stays)
     CHECK(!weft_error());
     weft_fail("third");
     CHECK_ERROR("third");
+    weft_fail("%s", "");
+    CHECK_ERROR("unknown error");
 }
 
+/* In the middle, where a path is: what failed is said at the beginning, and why at the end. */
 TEST(long_errors_are_cut)
 {
-    char text[5000];
-    memset(text, 'x', sizeof text - 1);
-    text[sizeof text - 1] = '\0';
-    weft_fail("%s", text);
-    CHECK(strlen(weft_error()) >= 200 && strlen(weft_error()) < sizeof text - 1);
-    CHECK_ERROR("xxxx");
+    enum { LONGEST = 511, MOST = 5000 };
+    static const char first[] = "first ", last[] = " last";
+    for (int length = 400; length < MOST; length += length < 600 ? 1 : 900) {
+        char text[MOST];
+        memset(text, 'x', sizeof text);
+        memcpy(text, first, strlen(first));
+        memcpy(text + length - strlen(last), last, sizeof last);
+        weft_fail("%s", text);
+        const char *error = weft_error();
+        CHECK(error && strncmp(error, first, strlen(first)) == 0);
+        CHECK_TEXT(error + strlen(error) - strlen(last), last);
+        if (length <= LONGEST) CHECK_TEXT(error, text);
+        else CHECK(strlen(error) >= 400 && strlen(error) <= LONGEST && strstr(error, "x...x"));
+        weft_error_clear();
+    }
 }
 
 /* ---- The process ---- */
@@ -406,8 +530,30 @@ TEST(thread_count_is_checked)
     CHECK_ERROR("0");
     CHECK(!weft_set_threads(-3));
     CHECK_ERROR("-3");
+    CHECK(!weft_set_threads(4097));
+    CHECK_ERROR("threads: 4097 is not from 1 to 4096");
     CHECK(weft_set_threads(3));
     CHECK_EQUAL(weft_threads(), weft_has_openmp() ? 3 : 1);
+}
+
+enum { CALLERS = 3, ITEMS = 100 };
+
+static void count_items(int64_t begin, int64_t end, int thread, void *context)
+{
+    int *counts = context;
+    for (int64_t i = begin; i < end; i++) counts[i] += thread >= 0 && thread < weft_threads();
+}
+
+/* Where OpenMP starts fewer threads than were asked for, as within a caller's own parallel region, these do it all. */
+TEST(threads_that_are_fewer_than_asked_for_leave_nothing_out)
+{
+    int counts[CALLERS][ITEMS] = {{0}};
+    CHECK(weft_set_threads(4));
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(CALLERS)
+#endif
+    for (int caller = 0; caller < CALLERS; caller++) parallel_for(ITEMS, 1, count_items, counts[caller]);
+    for (int i = 0; i < CALLERS * ITEMS; i++) CHECK_EQUAL(counts[i / ITEMS][i % ITEMS], 1);
 }
 
 TEST(isa_is_the_first_table)
