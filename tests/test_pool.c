@@ -134,18 +134,6 @@ TEST(max_pool_of_the_least_is_the_least)
     for (int64_t i = 0; i < 9; i++) CHECK_CLOSE(tensor_get(tensor_grad(x), AT(1, 0, i / 3, i % 3)), i == 0, 0);
 }
 
-TEST(max_pool_of_the_largest_window)
-{
-    enum { SIDE = 256 };
-    Tensor *x = leaf(SHAPE(1, 1, SIDE, SIDE), 1, 1);
-    CHECK(tensor_set(x, AT(0, 0, SIDE - 1, SIDE - 2), 2));
-    Tensor *y = op_max_pool2d(x, SIDE);
-    CHECK_CLOSE(tensor_get(y, AT(0, 0, 0, 0)), 2, 0);
-    CHECK(backward(y, .grad = tensor_full(SHAPE(1, 1, 1, 1), 3)));
-    CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, SIDE - 1, SIDE - 2)), 3, 0);
-    CHECK_CLOSE(tensor_item(op_sum(tensor_grad(x))), 3, 0);
-}
-
 /* Rows and columns that no window reaches have no gradient, whatever was in the memory that it is in. */
 TEST(pool_gradient_beyond_the_last_window_is_zero)
 {
