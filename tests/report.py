@@ -7,6 +7,7 @@ import html.parser
 import json
 import math
 import re
+import statistics
 import struct
 import sys
 import xml.etree.ElementTree
@@ -104,6 +105,12 @@ def check_tables(page, labels):
     return sum(matrix[i][i] for i in classes)
 
 
+def check_layers(page):
+    """The last row has the sums of those above."""
+    rows = [[number(cell or "0") for cell in row[2:]] for row in page.tables["layers"][1:]]
+    assert [sum(column) for column in zip(*rows[:-1])] == rows[-1], rows
+
+
 def check_mistakes(page, images, labels, wrong):
     """Each is the test image that its caption names, dark on light, with its label; the surest come first."""
     mistakes = [image for image in page.images if image[0]["class"] == "ink"]
@@ -145,6 +152,10 @@ def check_log(page, text, log):
         wanted = "%s %.4f %.2f%% %.4f %.2f%%" % (row["seed"], loss, 100 * accuracy, test_loss, 100 * test_accuracy)
         assert cells == wanted.split(), (cells, wanted)
     assert len(page.tables.get("runs", ends)) == len(ends) + ("runs" in page.tables)
+    if "runs" in page.tables:
+        accuracies = [100 * float(row["test_accuracy"]) for row in ends]
+        spread = statistics.mean(accuracies), statistics.stdev(accuracies)
+        assert "%d runs: mean %.3f%%, deviation %.3f%%." % ((len(ends),) + spread) in text, spread
 
 
 def read_chart(chart):
@@ -260,6 +271,7 @@ def main():
     _, images = read_idx(data + "/t10k-images-idx3-ubyte")
     labels = list(read_idx(data + "/t10k-labels-idx1-ubyte")[1])
     right = check_tables(page, labels)
+    check_layers(page)
     assert "%.2f%%" % (100 * right / len(labels)) in page.text
     assert "nan" not in page.text and "inf" not in page.text
     check_mistakes(page, images, labels, len(labels) - right)

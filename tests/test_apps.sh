@@ -59,6 +59,10 @@ for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 
     usage_error "--${bad%=*}" "--$bad"
 done
 for bad in '' , 1, ,1 1,2,3,4,5 1,,2 ten 0x1 nan 1e 1-2; do usage_error 'one to 4 numbers' "--augment=$bad"; done
+run 0 "$tiny" --summary --epochs 1000000 --batch-size 65536 --limit 1000000000 --validate 1000000000 \
+    --seed 9007199254740992 --lr 5e2 --momentum .999 --weight-decay 1E-9 --dropout 99e-2 --label-smoothing +0.99 \
+    --augment 18e+1,65536,.9,80
+run 0 "$tiny" --summary --epochs +1 --batch-size 1 --limit 1 --validate 1 --seed 0 --lr 0 --momentum 0 --augment -0,+0
 usage_error 'rotation is 181' --augment 181
 usage_error 'translation is -1' --augment 10,-1
 usage_error 'scale is 1;' --augment 10,0,1
@@ -124,6 +128,7 @@ rows_of()
 }
 check 'each epoch has a line, which says what the csv does' diff <(table "$work/out") <(rows_of "$work/a.csv")
 shows '^  epoch  train loss  accuracy      test loss  accuracy         lr   seconds$'
+check 'under one head' test "$(grep -c seconds "$work/out")" = 1
 check 'the last line has the last accuracy of the csv' \
     test "$accuracy" = "accuracy $(tail -n 1 "$work/a.csv" | awk -F, '{ printf "%.2f%%", 100 * $6 }')"
 run 0 "$tiny" --data "$data" --eval --load "$work/a.safetensors"
@@ -254,13 +259,13 @@ mkdir "$work/zipped"
 for file in "$data"/*; do gzip -c "$file" > "$work/zipped/${file##*/}.gz"; done
 run 1 "$tiny" --data "$work/zipped"
 says gunzip
-run 1 "$tiny" $quick --save "$work/nowhere/x.safetensors"
-says "$work/nowhere"
 run 1 "$tiny" $quick --save "$data"
 says "$data"
-run 1 "$tiny" $quick --export "$work/nowhere/x.onnx" --log "$work/unbegun.csv"
-says "$work/nowhere"
-check 'and before it trains' test ! -e "$work/unbegun.csv"
+for option in save export checkpoint report; do
+    run 1 "$tiny" $quick --$option "$work/nowhere/x" --log "$work/unbegun.csv"
+    says "$work/nowhere/x"
+    check "and before it trains: --$option" test ! -e "$work/unbegun.csv"
+done
 cp "$work/a.csv" "$work/kept.onnx"
 run 1 "$tiny" --data "$data" --eval --load "$work/nothing.safetensors" --export "$work/kept.onnx"
 check 'a network that is not there leaves an earlier export' cmp -s "$work/a.csv" "$work/kept.onnx"
@@ -303,6 +308,7 @@ check 'no temporary file is left' test -z "$(find "$work" -name '*.tmp*' -o -nam
 run 130 timeout --preserve-status -s INT 2 "$tiny" --data "$data" --epochs 100000 --save "$work/kept.safetensors" \
     --log "$work/int.csv"
 says interrupted
+check 'nothing is said of --resume where there is no checkpoint' lacks resume "$work/err"
 check 'weights saved earlier survive Ctrl-C' cmp -s "$work/a.safetensors" "$work/kept.safetensors"
 check 'the log of an interrupted training has whole rows' test "$(awk -F, 'NF != 8' "$work/int.csv")" = ''
 check 'no temporary file is left by Ctrl-C' test -z "$(find "$work" -name '*.tmp*' -o -name '.*safetensors*')"

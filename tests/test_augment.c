@@ -209,7 +209,22 @@ TEST(augment_depends_on_seed_epoch_and_image_alone)
     CHECK(memcmp(values, expected, sizeof values) != 0);
     CHECK(memcmp(expected, expected + LOADER_PIXELS, LOADER_PIXELS * sizeof *expected) != 0);
 
+    /* The epochs of a loader that goes on, in order, are those that it can be sent to. */
+    Loader *loader = loader_new(dataset, IMAGES, .seed = 3, .augmentation = {.rotation = 20});
+    Batch batch;
+    for (int epoch = 0; epoch < 2; epoch++) {
+        Real *each = epoch == 0 ? expected : values;
+        CHECK(loader_next(loader, &batch) && tensor_read(batch.images, each, IMAGES * LOADER_PIXELS));
+        CHECK(!loader_next(loader, &batch));
+    }
+    CHECK(memcmp(values, expected, sizeof values) != 0);
+    loader_set_epoch(loader, 1);
+    CHECK(loader_next(loader, &batch) && tensor_read(batch.images, expected, IMAGES * LOADER_PIXELS));
+    CHECK_EQUAL_BITS(values, expected, IMAGES * LOADER_PIXELS);
+    loader_free(loader);
+
     /* Both channels by one map, and what augment_image says. */
+    read_images(dataset, 16, 3, 4, expected);
     const Augmentation augmentation = {.rotation = 20, .translation = 1, .scale = 0.1, .shear = 5};
     Real row[6 * 7];
     for (int c = 0; c < 2; c++) {
@@ -220,4 +235,8 @@ TEST(augment_depends_on_seed_epoch_and_image_alone)
     dataset_free(dataset);
     augment_image(images, 6, 7, NULL, (RandomKey){0}, 0, row);
     CHECK_ERROR("augmentation or result is NULL");
+    augment_image(NULL, 6, 7, &augmentation, (RandomKey){0}, 0, row);
+    CHECK_ERROR("image, augmentation");
+    augment_image(images, 6, 7, &augmentation, (RandomKey){0}, 0, NULL);
+    CHECK_ERROR("or result is NULL");
 }

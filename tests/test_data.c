@@ -459,3 +459,17 @@ TEST(loader_checks_its_options)
     loader_free(loader);
     loader_free(NULL);
 }
+
+TEST(data_of_nothing_is_nothing)
+{
+    CHECK_EQUAL(dataset_count(NULL), 0);
+    CHECK_EQUAL(dataset_classes(NULL), 0);
+    CHECK_EQUAL(dataset_image_shape(NULL).rank, 0);
+    CHECK_EQUAL(loader_count(NULL), 0);
+    CHECK_EQUAL(loader_batches(NULL), 0);
+    loader_set_epoch(NULL, 1);
+    CHECK(!weft_error() && !dataset_image(NULL, 0));
+    CHECK_ERROR("dataset_image: no data set");
+    CHECK_EQUAL(dataset_label(NULL, 0), -1);
+    CHECK_ERROR("dataset_label: no data set");
+}

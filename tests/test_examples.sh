@@ -46,6 +46,18 @@ trains()
 }
 trains resnet 77,770
 trains fashion 10,474
+# ops NAME PROGRAM: what its network is made of, as op and number, is $work/NAME.ops.
+ops()
+{
+    "$2" --data "$data" --epochs 1 --limit 16 --quiet --export "$work/$1.onnx" > "$work/$1.out" &&
+        grep -aoE 'Add|AveragePool|BatchNormalization|Conv|MaxPool|Relu' "$work/$1.onnx" |
+        sort | uniq -c > "$work/$1.ops"
+}
+check "fashion is exported" ops fashion "$examples/fashion"
+check "so is mnist_tiny" ops mnist_tiny "$BUILD/mnist_tiny"
+check "the two are made alike" cmp "$work/fashion.ops" "$work/mnist_tiny.ops"
+check "resnet is exported" ops resnet "$examples/resnet"
+check "its three blocks add" grep -q ' 12 Add$' "$work/resnet.ops"
 finds_fashion() { "$examples/fashion" --help | grep -q 'data/fashion'; }
 check "fashion looks for its own data" finds_fashion
 finish

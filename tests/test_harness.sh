@@ -14,6 +14,7 @@ TEST(bad_tolerance) { CHECK_CLOSE(100, 100.11, 1e-3); }
 TEST(bad_infinity) { CHECK_CLOSE(1, INFINITY, 1e-3); }
 TEST(bad_nan) { CHECK_CLOSE(NAN, 1, 1e9); }
 TEST(bad_bits) { Real a[] = {1, 2}, b[] = {1, 3}; CHECK_EQUAL_BITS(a, b, 2); }
+TEST(bad_zero) { Real a[] = {0}, b[] = {-0.0f}; CHECK_EQUAL_BITS(a, b, 1); }
 TEST(bad_nothing) { CHECK_EQUAL_BITS(NULL, NULL, 2); }
 TEST(bad_text) { CHECK_TEXT("a", "b"); }
 TEST(bad_no_error) { CHECK_ERROR("anything"); }
@@ -37,9 +38,9 @@ check "compiles" "$CC" -D_POSIX_C_SOURCE=200809L $USER_CFLAGS -I. "$work/faulty.
     "$BUILD/obj/tests/numbers.o" "$BUILD/libweft.a" $USER_LDFLAGS -o "$work/faulty"
 "$work/faulty" --timeout 1 > "$work/out"
 check "exit status tells of the failures" [ $? = 1 ]
-check "counts" [ "$(tail -n 1 "$work/out")" = "2 passed, 20 failed, 1 skipped" ]
-for name in condition number close tolerance infinity nan bits nothing text no_error other_error error_left leak block \
-    file helper crash exit end hang; do
+check "counts" [ "$(tail -n 1 "$work/out")" = "2 passed, 21 failed, 1 skipped" ]
+for name in condition number close tolerance infinity nan bits zero nothing text no_error other_error error_left leak \
+    block file helper crash exit end hang; do
     check "one line for bad_$name" [ "$(grep -c "^FAIL bad_$name: .*faulty.c" "$work/out")" = 1 ]
 done
 "$work/faulty" good > "$work/out"

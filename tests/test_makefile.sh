@@ -38,11 +38,21 @@ check "the first is build" [ "$(sed -n 3p "$work/folders")" = build ]
 
 # ---- What has changed is compiled again ----
 
-object=$work/build/obj/tensor/crc.o
-again() { make -q BUILD="$work/build" "$object" "$@" 2> "$work/err"; [ $? = 1 ]; }
-check "an object is made" make BUILD="$work/build" "$object"
-check "once" eval '! again'
-check "again when a header has changed" again -W tensor/crc.h
-check "again with other flags" again CFLAGS=-DOTHER
-check "again with other definitions" again CPPFLAGS=-DOTHER
+for source in tensor/crc tensor/kernels/sgd; do
+    object=$work/build/obj/$source.o
+    [ $source = tensor/crc ] || object=$work/build/obj/tensor/kernels/baseline/sgd.o
+    again() { make -q BUILD="$work/build" "$object" "$@" 2> "$work/err"; [ $? = 1 ]; }
+    check "$source is compiled" make BUILD="$work/build" "$object"
+    check "once" eval '! again'
+    check "again when a header has changed" again -W $source.h
+    check "again with other flags" again CFLAGS=-DOTHER
+    check "again with other definitions" again CPPFLAGS=-DOTHER
+done
+
+# ---- What is fetched ----
+
+fetches() { [ "$(make -n "$1" 2> "$work/err" | grep -o 'data/fetch.sh .*')" = "data/fetch.sh $2" ]; }
+check "make data fetches MNIST" fetches data mnist
+check "make fashion fetches Fashion-MNIST" fetches fashion fashion
+check "make train fetches MNIST" fetches train mnist
 finish

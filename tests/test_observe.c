@@ -310,6 +310,9 @@ TEST(a_run_and_a_profile_leave_others_watching)
     trainer_run_close(&run);
     CHECK(!op_exp(tensor_full(SCALAR, 1e30)));
     CHECK_ERROR("anomaly: exp made inf");
+    run.detects = true; /* now it is the run's */
+    trainer_run_close(&run);
+    CHECK(op_exp(tensor_full(SCALAR, 1e30)));
     CHECK(nn_detect_anomaly(NULL));
     autograd_observe(NULL);
     nn_free(net);

@@ -3,8 +3,10 @@
 #include "apps/report_page.h"
 #include "apps/report_png.h"
 #include "apps/report_text.h"
+#include "apps/trainer_report.h"
 #include "autograd/autograd.h"
 #include "tensor/memory.h"
+#include "tests/sessions.h"
 #include "tests/test.h"
 
 /* What was written last, and freed by the test. */
@@ -61,6 +63,13 @@ TEST(report_scores_a_known_confusion)
     CHECK_CLOSE(mean.precision, (5.0 / 8 + 6.0 / 7) / 4, 1e-15);
     CHECK_CLOSE(mean.recall, (5.0 / 6 + 6.0 / 8) / 4, 1e-15);
     CHECK_CLOSE(mean.f1, (10.0 / 14 + 12.0 / 15) / 4, 1e-15);
+    /* Cells are coloured by the root of their share of the most mistakes of one kind, which are 3. */
+    FILE *file = begin_text();
+    report_confusion(file, &e);
+    const char *cells = end_text(file);
+    CHECK(strstr(cells, "--share:0.58\">1<") && strstr(cells, "--share:0.82\">2<") &&
+          strstr(cells, "--share:1.00\">3<"));
+    free(text);
     report_evaluation_free(&e);
 }
 
@@ -199,6 +208,48 @@ TEST(report_samples_are_what_training_sees)
     weft_free(sheet.pixels);
     loader_free(loader);
     dataset_free(session.train_set);
+}
+
+/* ---- The page ---- */
+
+static Module *linear_net(double dropout)
+{
+    (void)dropout;
+    return nn_sequential(nn_flatten(), nn_linear(SIDE * SIDE, CLASSES), nn_log_softmax(1));
+}
+
+/* A page of a training that took so long says so. */
+static void check_duration(TrainerSession *session, TrainerRun *run, double seconds, const char *says)
+{
+    static TestBytes page;
+    run->metrics.epochs[0].train.seconds = seconds - 1;
+    run->metrics.epochs[0].test.seconds = 1;
+    CHECK(trainer_report_write(session, run, &run->metrics.epochs[0].test));
+    page = test_read(test_path("page.html"));
+    CHECK(page.count > 0);
+    page.at[page.count - 1] = '\0';
+    const char *fact = strstr((const char *)page.at, "<dt>training time</dt><dd><time>");
+    CHECK(fact);
+    fact += strlen("<dt>training time</dt><dd><time>");
+    if (strncmp(fact, says, strlen(says)) != 0) CHECK_TEXT(fact, says);
+}
+
+TEST(report_tells_how_long_a_training_took)
+{
+    static uint8_t images[SAMPLES][SIDE * SIDE], labels[SAMPLES];
+    const TrainerApp app = {.name = "app", .model = linear_net, .epochs = 1, .batch_size = 7, .lr = 0.1};
+    TrainerSession session = session_of(&app, dataset_from(images[0], labels, SAMPLES, 1, SIDE, SIDE, CLASSES),
+                                        SAMPLES - 3, NULL, false);
+    TrainerRun run;
+    CHECK(session.report = trainer_report_open(test_path("page.html")));
+    CHECK(trainer_run_open(&run, &session, 1) && trainer_run_train(&run, &session));
+    CHECK(metrics_add(&session.past, &run.metrics.epochs[0]));
+    check_duration(&session, &run, 42.125, "42.1 s</time>");
+    check_duration(&session, &run, 303, "5 min 03 s</time>");
+    check_duration(&session, &run, 2 * 3600 + 7 * 60 + 5, "2 h 07 min</time>");
+    trainer_run_close(&run);
+    trainer_report_free(session.report);
+    session_free(&session);
 }
 
 /* ---- Text ---- */

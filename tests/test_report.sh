@@ -19,6 +19,7 @@ has() { check "$1 has $2" grep -q -F -e "$2" "$work/$1"; }
 run 0 "$tiny" $quick --epochs 6 --report "$work/a.html" --log "$work/a.csv" --save "$work/a.safetensors"
 page a.html a.csv a.safetensors
 has a.html "epoch 3"
+has a.html "Trained on 170 images of"
 has a.html "10,474"
 has a.html "$tiny --data"
 has a.html "conv1.weight"
@@ -67,6 +68,9 @@ has one-held.html "1 held-out image;"
 run 0 "$tiny" --data "$data" --quiet --eval --load "$work/a.safetensors" --report "$work/eval.html"
 page eval.html
 has eval.html "Tested with the weights of"
+has eval.html "<dt>--validate</dt><dd>off</dd>"
+has held-eval.html "<dt>--validate</dt><dd>30</dd>"
+check "nor does it tell of options that it does not depend on" lacks '<dt>--lr' "$work/eval.html"
 check "an evaluation has no curves" test ! -e "$work/eval-curves.svg"
 run 0 "$cnn" $quick --epochs 1 --limit 32 --report "$work/cnn.html" --log "$work/cnn.csv"
 page cnn.html cnn.csv
@@ -106,7 +110,7 @@ run 1 "$cnn" $quick --epochs 2 --schedule constant --lr 999 --momentum 0.99 --re
 check "a report written earlier survives a NaN" kept
 check "no temporary file is left" test -z "$(find "$work" -name '*.tmp*')"
 for other in save load log; do
-    for name in kept.html kept-curves.svg; do
+    for name in kept.html kept-curves.svg kept-samples.svg; do
         run 2 "$tiny" $quick --report "$work/kept.html" --$other "$work/../${work##*/}/$name"
         says "--report"
         says "--$other"

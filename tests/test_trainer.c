@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "apps/trainer_clock.h"
 #include "apps/trainer_statistics.h"
 #include "tensor/memory.h"
 #include "tests/sessions.h"
@@ -233,12 +234,19 @@ TEST(trainer_refuses_what_it_cannot_train)
 {
     Setting s = setting_new(0, RATE);
     PassMetrics metrics = {0};
-    CHECK(!trainer_train(&metrics, NULL, s.loader, op_nll_loss, s.sgd));
-    CHECK_ERROR("model");
-    CHECK(!trainer_train(&metrics, s.net, s.loader, op_nll_loss, NULL));
-    CHECK_ERROR("optimizer");
-    CHECK(!trainer_test(&metrics, s.net, NULL, op_nll_loss));
-    CHECK_ERROR("loader");
+    for (int missing = 0; missing < 5; missing++) {
+        PassMetrics *result = missing == 0 ? NULL : &metrics;
+        TrainPass pass = {.model = s.net, .loader = s.loader, .criterion = op_nll_loss, .optimizer = s.sgd};
+        if (missing == 1) pass.model = NULL;
+        if (missing == 2) pass.loader = NULL;
+        if (missing == 3) pass.criterion = NULL;
+        if (missing == 4) pass.optimizer = NULL;
+        CHECK(!trainer_train_with(result, pass));
+        CHECK_ERROR("trainer_train: result, model, loader, criterion or optimizer is NULL");
+        if (missing == 4) continue;
+        CHECK(!trainer_test(result, pass.model, pass.loader, pass.criterion));
+        CHECK_ERROR("trainer_test: result, model, loader or criterion is NULL");
+    }
     CHECK(!trainer_train(&metrics, s.net, s.loader, many_losses, s.sgd));
     CHECK_ERROR("64 values");
     Module *other = nn_linear(3, CLASSES);
@@ -249,6 +257,24 @@ TEST(trainer_refuses_what_it_cannot_train)
 }
 
 /* ---- Modes and progress ---- */
+
+/* What a run trains and tests on is MNIST as its mean and deviation have it. */
+TEST(trainer_runs_normalise_images)
+{
+    const TrainerApp app = {.name = "app", .model = net_new, .epochs = 1, .batch_size = BATCH, .lr = RATE};
+    TrainerSession session = session_of(&app, quarters(), COUNT - BATCH, NULL, false);
+    TrainerRun run;
+    CHECK(trainer_run_open(&run, &session, 1));
+    Loader *const loaders[] = {run.train, run.test};
+    for (int i = 0; i < 2; i++) {
+        Batch batch;
+        CHECK(loader_next(loaders[i], &batch));
+        const double byte = dataset_image(session.train_set, batch.indices[0])[0];
+        CHECK_CLOSE(tensor_get(batch.images, AT(0, 0, 0, 0)), (byte / 255 - 0.1307) / 0.3081, 1e-5);
+    }
+    trainer_run_close(&run);
+    session_free(&session);
+}
 
 static Module *watched;
 static int watched_steps;
@@ -396,6 +422,19 @@ TEST(trainer_main_reports_an_interrupt_that_came_too_late)
     CHECK(!weft_error());
 }
 
+TEST(help_of_an_app_that_says_nothing_of_itself)
+{
+    char *argv[] = {"bare", "--help", NULL};
+    const TrainerApp app = {.name = "bare", .model = net_new, .epochs = 1, .batch_size = 1};
+    static const char head[] = "bare: trains a network\nusage: bare ";
+    int kept[2];
+    test_redirect(test_path("help"), kept);
+    const int status = trainer_main(2, argv, &app);
+    test_put_back(kept);
+    CHECK_EQUAL(status, 0);
+    CHECK(memcmp(test_read(test_path("help")).at, head, strlen(head)) == 0);
+}
+
 TEST(metrics_list_grows)
 {
     Metrics metrics = {0};
@@ -483,6 +522,12 @@ TEST(time_left_of_a_test_is_of_that_test)
     check_bar(&display, &(PassMetrics){.seconds = 5, .samples = 30}, 15, 60, "left 0:15, run 1:35");
 }
 
+TEST(time_left_of_a_test_alone_is_its_own)
+{
+    TrainerDisplay display = {.run = 1, .runs = 1, .epochs = 20, .testing = true};
+    check_bar(&display, &(PassMetrics){.seconds = 5, .samples = 30}, 15, 60, "left 0:15, run 0:15");
+}
+
 /* 40 seconds, and 100 epochs of 70. */
 TEST(time_left_is_in_hours_and_minutes)
 {
@@ -510,6 +555,38 @@ TEST(bar_shows_what_is_done)
     check_bar(&display, &so_far, 10, 100, "\repoch 2/5 #############....");
     display.drawn = 0;
     check_bar(&display, &so_far, 10, 100, "..  loss 0.2500  50.00%  left 0:09, run 0:39  3,000 images/s\033[K");
+}
+
+TEST(line_of_an_epoch_is_of_training_and_test)
+{
+    static const char lines[] = "  epoch  train loss  accuracy      test loss  accuracy         lr   seconds\n"
+                                "    3/5      1.5000    25.00%         0.5000    75.00%        0.1      2.63\n"
+                                "    3/5      1.5000    25.00%         0.5000    75.00%        0.1      2.63\n";
+    TrainerDisplay display = {.run = 1, .runs = 1, .epoch = 3, .epochs = 5};
+    const EpochMetrics epoch = {.epoch = 3, .lr = 0.1, .train = {.loss = 1.5, .accuracy = 0.25, .seconds = 2.5},
+                                .test = {.loss = 0.5, .accuracy = 0.75, .seconds = 0.126}};
+    int kept[2];
+    test_redirect(test_path("lines"), kept);
+    for (int i = 0; i < 2; i++) trainer_display_epoch(&display, &epoch);
+    test_put_back(kept);
+    TestBytes said = test_read(test_path("lines"));
+    CHECK(said.count < TEST_BYTES);
+    said.at[said.count] = '\0';
+    CHECK_TEXT((const char *)said.at, lines);
+}
+
+/* Not again within a tenth of a second: the clock is a minute past now, or a fifth of a second before it. */
+TEST(bar_is_drawn_now_and_then)
+{
+    TrainerDisplay display = {.run = 1, .runs = 1, .epoch = 1, .epochs = 1, .redraws = true};
+    int kept[2];
+    display.drawn = trainer_clock() + 60;
+    test_redirect(test_path("bar"), kept);
+    trainer_display_step(&display, &(PassMetrics){.seconds = 1}, 10, 100);
+    test_put_back(kept);
+    CHECK_EQUAL(test_read(test_path("bar")).count, 0);
+    display.drawn = trainer_clock() - 0.2;
+    check_bar(&display, &(PassMetrics){.seconds = 1}, 10, 100, "epoch 1/1 ");
 }
 
 /* Of three runs of two epochs each the last epochs count, and so does an accuracy of 0 as the lowest. */
