@@ -20,6 +20,9 @@ done
 [ -z "$DOUBLE" ] || check "and the same in double" \
     [ "$(linked "$DOUBLE" PRECISION=double | wc -w)" = "$(wc -w < "$work/linked")" ]
 
+draws() { make -n digits 2> "$work/err" | grep -qx "$BUILD/tests/digits $BUILD/digits"; }
+check "make digits draws into $BUILD/digits" draws
+
 # ---- Variants ----
 
 unset BUILD
@@ -49,7 +52,10 @@ for source in tensor/crc tensor/kernels/sgd; do
     check "again with other definitions" again CPPFLAGS=-DOTHER
 done
 
-# ---- What is fetched ----
+# ---- What is said and fetched ----
+
+check "make help lists every target that has a description" \
+    diff <(make help | cut -c 21- | sort) <(grep -E '^[a-z-]+:.*## ' Makefile | sed 's/.*## //' | sort)
 
 fetches() { [ "$(make -n "$1" 2> "$work/err" | grep -o 'data/fetch.sh .*')" = "data/fetch.sh $2" ]; }
 check "make data fetches MNIST" fetches data mnist

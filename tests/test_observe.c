@@ -318,6 +318,28 @@ TEST(a_run_and_a_profile_leave_others_watching)
     nn_free(net);
 }
 
+/* Products of a linear layer [2, 3] on 4 samples: those forward once more for each gradient that is wanted, of the
+ * weight and of the input, and none for the bias's. */
+TEST(profile_counts_products_of_gradients)
+{
+    enum { PRODUCTS = 2 * 4 * 2 * 3 };
+    for (int wanted = 0; wanted < 2; wanted++) {
+        Module *net = nn_linear(2, 3);
+        Profile profile = {0};
+        Tensor *x = tensor_full(SHAPE(4, 2), 1);
+        CHECK(tensor_set_requires_grad(x, wanted) && trainer_profile_start(&profile, net));
+        CHECK(backward(op_sum(nn_forward(net, x))));
+        trainer_profile_stop(&profile);
+        const ProfileRow *row = profile.rows;
+        while (row < profile.rows + profile.count && row->forward_flops == 0) row++;
+        CHECK(row < profile.rows + profile.count && strncmp(row->name, "linear", strlen("linear")) == 0);
+        CHECK_CLOSE(row->forward_flops, PRODUCTS, 0);
+        CHECK_CLOSE(row->backward_flops, (1 + wanted) * PRODUCTS, 0);
+        trainer_profile_free(&profile);
+        nn_free(net);
+    }
+}
+
 /* What took most comes first; a name that is too long for 80 columns loses its middle. */
 TEST(profile_rows_are_sorted_and_fit)
 {

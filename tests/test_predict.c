@@ -260,6 +260,23 @@ TEST(grain_of_the_paper_is_no_ink)
     for (int x = 0; x < 10; x++) CHECK_EQUAL(prepared[14 * MNIST_SIDE + x], 0);
 }
 
+/* Pale ink on grey paper is what black ink on white paper is. */
+TEST(pale_ink_is_ink)
+{
+    enum { SIDE = 60, PAPER = 45000, INK = 35000 };
+    static uint16_t values[SIDE * SIDE];
+    uint8_t strong[PIXELS], pale[PIXELS];
+    for (int is_pale = 0; is_pale < 2; is_pale++) {
+        for (int i = 0; i < SIDE * SIDE; i++) {
+            const int x = i % SIDE, y = i / SIDE;
+            const bool ink = y >= 10 && y < 50 && x >= 20 && x < (y < 18 ? 40 : 26);
+            values[i] = is_pale ? (ink ? INK : PAPER) : ink ? 0 : 65535;
+        }
+        CHECK(pgm_prepare(&(Pgm){SIDE, SIDE, values}, is_pale ? pale : strong));
+    }
+    CHECK(memcmp(pale, strong, PIXELS) == 0);
+}
+
 /* A picture of MNIST's size, a grey row in a bar that is symmetric about pixel (14, 14). */
 TEST(grey_stays_grey_and_symmetry_symmetry)
 {

@@ -145,6 +145,14 @@ TEST(report_evaluates_with_the_first_maximum_and_softmax)
     CHECK_CLOSE(e.mistakes[1].probability, 1 / tie, 1e-5);
     CHECK_CLOSE(e.mistakes[1].label_probability, 1 / tie, 1e-5);
     report_evaluation_free(&e);
+    loader_free(loader);
+    /* Of the last images alone, a mistake still is an image of the data set. */
+    loader = loader_new(dataset, 2, .first = 2, .deviation = 1.0 / 255);
+    CHECK(report_evaluate(&e, model, loader));
+    CHECK_EQUAL(e.count, IMAGES - 2);
+    CHECK_EQUAL(e.mistake_count, 1);
+    CHECK_EQUAL(e.mistakes[0].index, 3);
+    report_evaluation_free(&e);
     nn_free(model);
     loader_free(loader);
     dataset_free(dataset);
@@ -292,11 +300,15 @@ TEST(report_writes_a_png)
     report_png(file, (const uint8_t[]){1, 2, 3, 4}, 1, 1, 4);
     CHECK_TEXT(end_text(file), "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAEElEQVR4AQ"
                            "EFAPr/AAECAwQAGQALubDj6wAAAABJRU5ErkJggg==");
-    /* More than a stored block holds: bytes 33 to 38 are the 90,316 that IDAT has of them, and its first letters. */
+    /* More than a stored block holds: bytes 33 to 38 are the 90,316 that IDAT has of them, and its first letters. Byte
+     * 43 is the head of the first block, 65,535 bytes, byte 65,583 that of the second and last, 24,765. */
     static const uint8_t large[300 * 300];
     file = begin_text();
     report_png(file, large, 300, 300, 1);
-    CHECK_EQUAL(strncmp(end_text(file) + strlen("data:image/png;base64,") + 44, "AAFgzElE", 8), 0);
+    const char *letters = end_text(file) + strlen("data:image/png;base64,");
+    CHECK_EQUAL(strncmp(letters + 33 / 3 * 4, "AAFgzElE", 8), 0);
+    CHECK_EQUAL(strncmp(letters + 42 / 3 * 4, "AQD//wAA", 8), 0);
+    CHECK_EQUAL(strncmp(letters + 65583 / 3 * 4, "Ab1gQp8A", 8), 0);
     free(text);
 }
 
@@ -414,6 +426,21 @@ TEST(report_chart_labels_a_rate_at_its_highest_point)
     char top[64];
     CHECK(sscanf(strstr(svg, "<circle"), "<circle class=\"test\" cx=\"%*[0-9.]\" cy=\"%63[0-9.]", top) == 1);
     CHECK_CLOSE(y_of_point(svg, 2), strtod(top, NULL), 0);
+    /* The scale begins at 0, whether there is such a rate or not. */
+    const double high[] = {0.05, 0.06, 0};
+    const double y = y_of_point(chart_of(CHART_RATE, high, 3), 0);
+    CHECK_CLOSE(y_of_point(chart_of(CHART_RATE, high, 2), 0), y, 0);
+    free(text);
+}
+
+TEST(report_chart_of_losses_is_on_a_log_scale)
+{
+    const double losses[] = {4, 2, 1, 0.5}, below_zero[] = {4, 2, 1, -1};
+    const char *svg = chart_of(CHART_LOSS, losses, 4);
+    for (int i = 1; i < 3; i++)
+        CHECK_CLOSE(y_of_point(svg, i) - y_of_point(svg, i - 1), y_of_point(svg, i + 1) - y_of_point(svg, i), 0.02);
+    svg = chart_of(CHART_LOSS, below_zero, 4);
+    CHECK_CLOSE(y_of_point(svg, 1) - y_of_point(svg, 0), y_of_point(svg, 3) - y_of_point(svg, 2), 0.02);
     free(text);
 }
 
