@@ -5,6 +5,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/memory.h"
 #include "tests/cases.h"
 #include "tests/test.h"
 
@@ -262,3 +263,38 @@ static void run_row(void)
 
 TEST_ROWS(small, run_row)
 TEST_ROWS(large, run_row)
+
+/* ---- Short memory ---- */
+
+/* Forward and backward with allocation k failing: it is done, or there is an error and no gradient. */
+static bool done_without(const Case *c, Tensor *const *inputs, Tensor *grad, int64_t k)
+{
+    Scope scope = scope_open();
+    weft_alloc_fail_at(k);
+    Tensor *y = case_run(c, inputs);
+    const bool done = y && (!tensor_requires_grad(y) || backward(y, .grad = grad));
+    weft_alloc_fail_at(0);
+    scope_close(scope);
+    if (!done) test_error("memory", __FILE__, __LINE__);
+    for (int i = 0; i < c->input_count; i++) {
+        test_check(done || inputs[i] == TENSOR_NONE || !tensor_grad(inputs[i]), __FILE__, __LINE__, "no gradient");
+        if (inputs[i] != TENSOR_NONE) tensor_clear_grad(inputs[i]);
+    }
+    return done;
+}
+
+TEST(ops_survive_short_memory)
+{
+    int64_t failures = 0;
+    for (size_t r = 0; r < sizeof small / sizeof *small && !test_failed(); r++) {
+        Case c;
+        CHECK(case_parse(&c, small[r], 5));
+        Scope scope = scope_open();
+        Tensor *inputs[CASE_INPUTS];
+        for (int i = 0; i < c.input_count; i++) inputs[i] = case_input(&c, i);
+        Tensor *grad = case_output_grad(tensor_shape(case_run(&c, inputs)));
+        for (int64_t k = 1; !done_without(&c, inputs, grad, k) && !test_failed(); k++) failures++;
+        scope_close(scope);
+    }
+    CHECK(failures > 1000);
+}

@@ -666,6 +666,15 @@ TEST(nn_observed_layers_are_called_one_by_one)
     nn_free(alone);
 }
 
+TEST(nn_smallest_layers)
+{
+    Module *net = nn_sequential(nn_conv2d(1, 1, 1), nn_batch_norm2d(1), nn_max_pool2d(1), nn_avg_pool2d(1),
+                                nn_flatten(), nn_linear(1, 1));
+    Tensor *y = nn_forward(net, test_tensor(SHAPE(2, 1, 1, 1), 1, 1));
+    CHECK(y && shape_equal(tensor_shape(y), SHAPE(2, 1)));
+    nn_free(net);
+}
+
 TEST(nn_sequential_of_nothing_is_the_identity)
 {
     Module *net = nn_sequential_of(NULL, 0);

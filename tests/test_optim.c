@@ -160,7 +160,9 @@ TEST(sgd_takes_both_layouts)
             Tensor *plain = test_tensor(shape, 2 + step, 1);
             plain->is_gradient = true;
             give_grad(w, mix & 2 ? layout_lanes(plain) : plain);
+            const int64_t tensors = weft_counters().tensors;
             CHECK(optimizer_step(sgd));
+            CHECK_EQUAL(weft_counters().tensors, tensors + (step == 0)); /* the velocity, no converted gradient */
         }
         CHECK(layout_spare_is_right(w));
         Real *values = test_values(w);

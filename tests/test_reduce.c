@@ -34,6 +34,7 @@ static void check_sums(unsigned dims, bool lanes)
     Tensor *sum = op_sum(x, .dims = dims, .keep = true), *mean = op_mean(x, .dims = dims, .keep = true);
     Tensor *dropped = op_sum(x, .dims = dims);
     CHECK(sum && mean && dropped);
+    CHECK(layout_spare_is_right(sum) && layout_spare_is_right(mean) && layout_spare_is_right(dropped));
     Shape shape = tensor_shape(x), kept = shape, rest = SCALAR;
     double count = 1;
     for (int d = 0; d < 4; d++) {

@@ -407,6 +407,7 @@ static const Malformed malformed[] = {
     {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "tensor \"w\" lacks"},
     {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "one each of"},
     {"{\"w\":{\"dtype\":\"F32\",\"size\":[1],\"data_offsets\":[0,4]}}", 4, "one each of"},
+    {"{\"w\":{\"kind\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "one each of"},
     {"{\"w\":{}}", 4, "'\"' expected"},
     {"{\"w\":[]}", 4, "'{' expected"},
     {"{\"w\" {}}", 4, "':' expected"},
