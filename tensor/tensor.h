@@ -135,9 +135,9 @@ typedef struct WeftCounters {
 WeftCounters weft_counters(void);
 void weft_counters_reset_peak(void);
 
-/* The number of threads that kernels use: by default as many as processors that this process may run on, 1 without
- * OpenMP. No result depends on it. Not to be set while another thread runs an op. False with an error if it
- * is not from 1 to 4096. */
+/* The number of threads that kernels use: by default as many as processors that this process may run on, or as
+ * OMP_NUM_THREADS says, and 1 without OpenMP. No result depends on it. Not to be set while another thread runs an op.
+ * False with an error if it is not from 1 to 4096. */
 bool weft_set_threads(int threads);
 int weft_threads(void);
 /* Whether the library was built with OpenMP. */

@@ -481,6 +481,11 @@ TEST(conv2d_relu_keeps_nan)
     CHECK(isnan(tensor_get(y, AT(0, 0, 0, 1))));
     CHECK(backward(y, .grad = tensor_full(SHAPE(1, 1, 1, 2), 1)));
     CHECK_CLOSE(tensor_get(tensor_grad(x), AT(0, 0, 0, 1)), 0, 0);
+    /* Winograd's */
+    x = test_tensor(SHAPE(1, WIDE, 6, 6), INPUT_STREAM, 1);
+    CHECK(tensor_set(x, AT(0, 3, 2, 2), NAN));
+    y = op_conv2d(x, test_tensor(SHAPE(WIDE, WIDE, 3, 3), WEIGHT_STREAM, 1), TENSOR_NONE, .relu = true);
+    CHECK(isnan(tensor_get(y, AT(0, 5, 1, 1))));
 }
 
 TEST(conv2d_says_what_does_not_fit)
@@ -517,6 +522,8 @@ TEST(conv2d_says_what_does_not_fit)
     CHECK_ERROR("stride 9223372036854775807");
     CHECK(!op_conv2d(x, weight, none, .padding = 1 << 30));
     CHECK_ERROR("2147483672");
+    CHECK(!op_conv2d(tensor_zeros(SHAPE(1, 1, 1, 1)), tensor_zeros(SHAPE(1, 1, 2, 2)), none, .padding = 1 << 30));
+    CHECK_ERROR("tensor: too many elements");
     CHECK(!op_conv2d(NULL, weight, none) && !op_conv2d(x, NULL, none) && !op_conv2d(x, weight, NULL));
 }
 

@@ -758,7 +758,7 @@ TEST(file_keeps_mode_and_follows_links)
     struct stat status;
     CHECK(mkdir(test_path("kept"), 0777) == 0);
     CHECK(test_write(test_path("kept/file"), "old", 3));
-    CHECK(chmod(test_path("kept/file"), 0640) == 0);
+    CHECK(chmod(test_path("kept/file"), 0751) == 0);
     CHECK(symlink("kept/file", test_path("link")) == 0);
     FileWriter *writer = weft_file_create(test_path("link"));
     CHECK(writer);
@@ -769,7 +769,7 @@ TEST(file_keeps_mode_and_follows_links)
     CHECK_EQUAL(test_read(test_path("kept/file")).count, 5);
     CHECK_EQUAL(files_in(test_path("kept")), 1);
     CHECK(stat(test_path("kept/file"), &status) == 0);
-    CHECK_EQUAL(status.st_mode & 0777, 0640);
+    CHECK_EQUAL(status.st_mode & 0777, 0751);
     CHECK(lstat(test_path("link"), &status) == 0 && S_ISLNK(status.st_mode));
     CHECK(symlink("kept/nothing", test_path("dangling")) == 0);
     CHECK(!weft_file_check_writable(test_path("dangling")));

@@ -5,6 +5,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "tensor/kernels/kernels.h"
@@ -425,7 +429,9 @@ TEST(tensor_list_retains)
     Scope scope = scope_open();
     for (int i = 0; i < 100; i++) CHECK(tensor_list_add(&list, tensor_full(SCALAR, i)));
     CHECK(!tensor_list_add(&list, NULL));
-    weft_error_clear();
+    CHECK_ERROR("tensor_list_add: no list or no tensor");
+    CHECK(!tensor_list_add(NULL, list.items[0]));
+    CHECK_ERROR("tensor_list_add: no list or no tensor");
     scope_close(scope);
     CHECK_EQUAL(list.count, 100);
     CHECK_CLOSE(tensor_item(list.items[77]), 77, 0);
@@ -451,6 +457,16 @@ TEST(peak_bytes_are_the_most_at_a_time)
     CHECK(peak >= 4000 * (int64_t)sizeof(Real) && peak < 5000 * (int64_t)sizeof(Real));
     weft_counters_reset_peak();
     CHECK_EQUAL(weft_counters().peak_bytes, weft_counters().bytes);
+}
+
+TEST(memory_sizes_do_not_wrap_around)
+{
+    CHECK(!weft_alloc(((int64_t)1 << 62) - 16, 4));
+    CHECK_ERROR("memory: 4611686018427387888 elements of 4 bytes are too many");
+    CHECK(!weft_alloc(INT64_MAX, 2));
+    CHECK_ERROR("are too many");
+    CHECK(!weft_alloc(-1, 1));
+    CHECK_ERROR("memory: -1 elements of 1 bytes are too many");
 }
 
 static atomic_int takers;
@@ -525,7 +541,11 @@ TEST(long_errors_are_cut)
 
 TEST(thread_count_is_checked)
 {
-    CHECK(weft_threads() >= 1);
+#ifdef _OPENMP
+    CHECK_EQUAL(weft_threads(), omp_get_max_threads());
+#else
+    CHECK_EQUAL(weft_threads(), 1);
+#endif
     CHECK(!weft_set_threads(0));
     CHECK_ERROR("0");
     CHECK(!weft_set_threads(-3));
