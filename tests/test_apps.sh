@@ -35,6 +35,7 @@ recipe()
     shows '--weight-decay X .*\[0.0001\]'
     shows '--dropout P .*\[0\]'
     shows '--label-smoothing X .*\[0\]'
+    shows '--data DIR .*\[data/mnist\]'
 }
 run 0 "$tiny" --help
 recipe 20 64 10,1,0,0
@@ -138,6 +139,9 @@ loss=$(grep -oE 'test loss [0-9.]+' "$work/out")
 check '--eval gives the loss of the last epoch' \
     test "$loss" = "test loss $(tail -n 1 "$work/a.csv" | awk -F, '{ printf "%.4f", $5 }')"
 
+run 0 "$tiny" --data "$data" --eval --load "$work/a.safetensors" --export "$work/a.onnx"
+for name in images log_probabilities; do check "the exported network has $name" grep -aqw $name "$work/a.onnx"; done
+
 run 0 "$tiny" $quick --save "$work/b.safetensors" --quiet
 check 'the same command writes the same weights' cmp -s "$work/a.safetensors" "$work/b.safetensors"
 check '--quiet leaves one line' test "$(wc -l < "$work/out")" = 1
@@ -212,7 +216,9 @@ loss=$(grep -oE 'loss [0-9.]+' "$work/out")
 run 0 "$tiny" --data "$work/held" --eval --load "$work/a.safetensors"
 check 'the last images are held out' test "$loss" = "$(grep -oE 'loss [0-9.]+' "$work/out")"
 run 1 "$tiny" --data "$work/train-only" --validate 170
-says '170'
+says '--validate 170 leaves none of 170 training images'
+run 1 "$tiny" --data "$work/train-only" --validate 200
+says '--validate 200 leaves none of 170 training images'
 run 1 "$tiny" --data "$work/train-only" --epochs 1
 says t10k
 

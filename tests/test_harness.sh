@@ -46,6 +46,8 @@ done
 "$work/faulty" good > "$work/out"
 check "success is exit status 0" [ $? = 0 ]
 check "a filter selects" [ "$(cat "$work/out")" = "2 passed, 0 failed" ]
+check "so does a part of a file's name" [ "$("$work/faulty" --list y.c | wc -l)" = 24 ]
+check "another file's does not" [ "$("$work/faulty" --list x.c | wc -l)" = 0 ]
 "$work/faulty" no_such_test > "$work/out"
 check "no test is a failure" [ $? = 1 ]
 "$work/faulty" --no-fork skipped good > "$work/out"

@@ -114,6 +114,7 @@ if command -v script > "$work/path"; then
     done
     on_terminal 80 'LC_ALL=C NO_COLOR=1'
     check 'the picture has 14 lines' test "$(wc -l < "$work/out")" = 15
+    check 'some of it dark' test "$(cut -c 3-30 "$work/out" | tail -n +2 | grep -c '[#%@]')" -gt 5
     check 'and ink' test "$(cut -c 3-30 "$work/out" | tail -n +2 | grep -o '[=+*#%]' | wc -l)" -gt 20
     on_terminal 80 'LC_ALL=C NO_COLOR=1' --quiet
     check '--quiet leaves the line of the digit' test "$(wc -l < "$work/out")" = 1

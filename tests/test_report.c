@@ -260,6 +260,31 @@ TEST(report_tells_how_long_a_training_took)
     session_free(&session);
 }
 
+/* Whether one of the files of a report is another file, both in this test's folder. */
+static bool is_file_of(const char *report, const char *other)
+{
+    char *path = strdup(test_path(report)), *its = strdup(test_path(other));
+    const bool is = path && its && trainer_report_is_file(path, its);
+    free(path);
+    free(its);
+    return is;
+}
+
+TEST(report_files_stand_beside_the_page)
+{
+    static const char *const pages[] = {"a", "a.html", ".html", "a.htm"};
+    static const char *const names[] = {"a", "a", ".html", "a.htm"};
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        char name[64];
+        CHECK(is_file_of(pages[i], pages[i]) && !is_file_of(pages[i], "other"));
+        snprintf(name, sizeof name, "%s-curves.svg", names[i]);
+        CHECK(is_file_of(pages[i], name));
+        snprintf(name, sizeof name, "%s-samples.svg", names[i]);
+        CHECK(is_file_of(pages[i], name));
+    }
+    CHECK(!is_file_of("a.html", "a.html-curves.svg") && !is_file_of(".html", "-curves.svg"));
+}
+
 /* ---- Text ---- */
 
 static const char *escaped(const char *raw)
