@@ -826,6 +826,26 @@ TEST(file_that_is_none_is_not_read)
     CHECK_ERROR("pipe: not a regular file");
 }
 
+/* The folder, the file and its lock need one each. */
+TEST(file_for_which_descriptors_are_few)
+{
+    struct rlimit limit, few;
+    CHECK(mkdir(test_path("kept"), 0777) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    few = limit;
+    few.rlim_cur = (rlim_t)next_descriptor();
+    int failures = 0;
+    for (bool done = false; !done && failures < 100; failures += !done, few.rlim_cur++) {
+        CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+        FileWriter *writer = weft_file_create(test_path("kept/file"));
+        CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        done = writer != NULL;
+        weft_file_discard(writer);
+        if (!done) CHECK_ERROR("kept/file: cannot write: ");
+        CHECK_EQUAL(files_in(test_path("kept")), 0);
+    }
+    CHECK(failures >= 3);
+}
+
 /* Whatever came to be in its place meanwhile. */
 TEST(file_that_cannot_get_its_name)
 {

@@ -387,7 +387,7 @@ TEST(scope_adopt_owns_a_reference)
 }
 
 typedef struct OtherThread {
-    bool made, adopted, made_after, clean, recording;
+    bool made, adopted, returned, made_after, clean, recording;
     char message[256];
 } OtherThread;
 
@@ -403,6 +403,8 @@ static void *run_other_thread(void *context)
     leave_scope_open();
     other->adopted = tensor_zeros(SHAPE(2)) != NULL;
     scope_close(scope);
+    scope = scope_open();
+    other->returned = scope_return(scope, tensor_zeros(SHAPE(2))) != NULL; /* where no scope is outside */
     other->made_after = tensor_zeros(SHAPE(2)) != NULL;
     return NULL;
 }
@@ -416,7 +418,7 @@ TEST(scopes_errors_and_recording_belong_to_a_thread)
     CHECK(pthread_create(&thread, NULL, run_other_thread, &other) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(other.clean && other.recording && other.adopted);
-    CHECK(!other.made && !other.made_after);
+    CHECK(!other.made && !other.returned && !other.made_after);
     CHECK(strstr(other.message, "scope"));
     CHECK_ERROR("this thread's own");
     CHECK(!autograd_is_recording());
@@ -574,6 +576,22 @@ TEST(threads_that_are_fewer_than_asked_for_leave_nothing_out)
 #endif
     for (int caller = 0; caller < CALLERS; caller++) parallel_for(ITEMS, 1, count_items, counts[caller]);
     for (int i = 0; i < CALLERS * ITEMS; i++) CHECK_EQUAL(counts[i / ITEMS][i % ITEMS], 1);
+}
+
+TEST(isa_that_is_unknown_lets_no_op_run)
+{
+    const char *wanted = getenv("WEFT_ISA");
+    char *before = wanted ? strdup(wanted) : NULL;
+    CHECK(setenv("WEFT_ISA", "bogus", 1) == 0);
+    const bool chosen = weft_isa() != NULL; /* by an earlier test of this process */
+    weft_error_clear();
+    const Tensor *t = tensor_zeros(SHAPE(2));
+    CHECK((before ? setenv("WEFT_ISA", before, 1) : unsetenv("WEFT_ISA")) == 0);
+    free(before);
+    if (chosen) SKIP("the instruction set is chosen once a process");
+    CHECK(!t);
+    CHECK_ERROR("WEFT_ISA=bogus is not among what this machine and build have: ");
+    CHECK(tensor_zeros(SHAPE(2)));
 }
 
 TEST(isa_is_the_first_table)
