@@ -15,6 +15,7 @@
 #include "tensor/list.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
+#include "tensor/text.h"
 #include "tests/test.h"
 
 /* ---- Making ---- */
@@ -539,6 +540,26 @@ TEST(long_errors_are_cut)
     }
 }
 
+/* ---- Texts ---- */
+
+TEST(text_has_room_for_its_zero)
+{
+    Text text = {0};
+    for (int i = 0; i < 200; i++) {
+        CHECK(weft_text_put(&text, "%c", 'a' + i % 26));
+        CHECK_EQUAL(text.length, i + 1);
+        CHECK(text.capacity > text.length && text.bytes[text.length] == '\0' && text.bytes[i] == 'a' + i % 26);
+    }
+    const int64_t length = text.length;
+    weft_alloc_fail_at(1);
+    CHECK(!weft_text_put(&text, "%1000d", 1));
+    weft_alloc_fail_at(0);
+    CHECK_ERROR("no room");
+    CHECK(text.length == length && text.bytes[length] == '\0' && text.bytes[length - 1] == 'a' + 199 % 26);
+    weft_text_free(&text);
+    CHECK(!text.bytes && text.length == 0);
+}
+
 /* ---- The process ---- */
 
 TEST(thread_count_is_checked)
@@ -576,6 +597,36 @@ TEST(threads_that_are_fewer_than_asked_for_leave_nothing_out)
 #endif
     for (int caller = 0; caller < CALLERS; caller++) parallel_for(ITEMS, 1, count_items, counts[caller]);
     for (int i = 0; i < CALLERS * ITEMS; i++) CHECK_EQUAL(counts[i / ITEMS][i % ITEMS], 1);
+}
+
+enum { RANGES = 4 };
+typedef struct Ranges {
+    atomic_int calls[RANGES];
+    atomic_llong items[RANGES];
+} Ranges;
+
+static void note_range(int64_t begin, int64_t end, int thread, void *context)
+{
+    Ranges *ranges = context;
+    ranges->calls[thread]++;
+    ranges->items[thread] += end - begin;
+}
+
+TEST(threads_have_numbers_and_ranges_of_their_own)
+{
+    enum { GRAIN = 7 };
+    CHECK(weft_set_threads(RANGES));
+    for (int64_t count = 1; count < 60; count++) {
+        Ranges ranges = {0};
+        int64_t sum = 0;
+        parallel_for(count, GRAIN, note_range, &ranges);
+        for (int i = 0; i < RANGES; i++) {
+            CHECK(ranges.calls[i] <= 1);
+            CHECK(ranges.calls[i] == 0 || ranges.items[i] >= GRAIN || ranges.items[i] == count);
+            sum += ranges.items[i];
+        }
+        CHECK_EQUAL(sum, count);
+    }
 }
 
 TEST(isa_that_is_unknown_lets_no_op_run)
