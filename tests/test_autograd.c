@@ -5,6 +5,7 @@
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "tensor/memory.h"
 #include "tests/test.h"
 
 /* A tensor of rank 1 that wants a gradient. */
@@ -515,6 +516,12 @@ TEST(tensor_map_is_blind_to_layout)
         Real *p = test_values(plain), *m = test_values(mixed);
         CHECK_EQUAL_BITS(p, m, n * 6);
         CHECK(layout_spare_is_right(mixed));
+        for (int64_t k = 1; k < 8; k++) { /* there is memory for the whole result, or an error */
+            weft_alloc_fail_at(k);
+            mixed = tensor_map(weighted, (Tensor *[]){op_to_lanes(a), b}, 2, &factor);
+            weft_alloc_fail_at(0);
+            if (!mixed) CHECK_ERROR("memory");
+        }
         CHECK_CLOSE(tensor_get(plain, AT(n - 1, 2, 1)),
                     tensor_get(a, AT(n - 1, 2, 1)) + 2 * tensor_get(b, AT(n - 1, 2, 1)), 1e-6);
         free(p);

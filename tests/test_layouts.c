@@ -264,6 +264,40 @@ static void run_row(void)
 TEST_ROWS(small, run_row)
 TEST_ROWS(large, run_row)
 
+/* ---- Gradients that nobody wants ---- */
+
+/* The gradient of one input alone is what it is among those of the others, which get none. */
+static void check_alone(const Case *c, int wanted, const Tensor *expected, const Tensor *grad)
+{
+    Tensor *inputs[CASE_INPUTS];
+    for (int i = 0; i < c->input_count; i++) {
+        inputs[i] = case_input(c, i);
+        if (i != wanted && inputs[i] != TENSOR_NONE) tensor_set_requires_grad(inputs[i], false);
+    }
+    CHECK(backward(case_run(c, inputs), .grad = grad));
+    for (int i = 0; i < c->input_count; i++) CHECK(!tensor_grad(inputs[i]) == (i != wanted));
+    Real *a = test_values(expected), *b = test_values(tensor_grad(inputs[wanted]));
+    CHECK_EQUAL_BITS(a, b, tensor_count(expected));
+    free(a);
+    free(b);
+}
+
+TEST(ops_compute_only_the_gradients_that_are_wanted)
+{
+    for (size_t r = 0; r < sizeof small / sizeof *small; r++) {
+        Case c;
+        CHECK(case_parse(&c, small[r], 17));
+        Tensor *inputs[CASE_INPUTS];
+        for (int i = 0; i < c.input_count; i++) inputs[i] = case_input(&c, i);
+        Tensor *y = case_run(&c, inputs), *grad = case_output_grad(tensor_shape(y));
+        if (!tensor_requires_grad(y)) continue;
+        CHECK(backward(y, .grad = grad));
+        for (int i = 0; i < c.input_count && !test_failed(); i++) {
+            if (tensor_grad(inputs[i])) check_alone(&c, i, tensor_grad(inputs[i]), grad);
+        }
+    }
+}
+
 /* ---- Short memory ---- */
 
 /* Forward and backward with allocation k failing: it is done, or there is an error and no gradient. */

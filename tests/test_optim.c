@@ -164,7 +164,7 @@ TEST(sgd_takes_both_layouts)
             CHECK(optimizer_step(sgd));
             CHECK_EQUAL(weft_counters().tensors, tensors + (step == 0)); /* the velocity, no converted gradient */
         }
-        CHECK(layout_spare_is_right(w));
+        CHECK(layout_spare_is_right(w) && layout_spare_is_right(optimizer_velocity(sgd, 0)));
         Real *values = test_values(w);
         CHECK(values);
         if (!expected) expected = values;
