@@ -47,7 +47,7 @@ typedef struct Option {
 } Option;
 
 #define MAX_COUNT 1e9
-#define MAX_SEED 9007199254740992.0 /* 2^53: up to here a double, which ranges are, holds every whole number */
+#define MAX_SEED 9007199254740991.0 /* 2^53 - 1: no number above it is read, as a double, as one that is not */
 enum { HELP_TEXT = 2 * OPTION_TEXT };
 #define IN(member) offsetof(TrainerOptions, member)
 

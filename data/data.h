@@ -66,10 +66,11 @@ Pgm *pgm_read(const char *path);
 /* Frees what pgm_read made. NULL is fine. */
 void pgm_free(Pgm *image);
 
-/* Makes the picture of a digit what MNIST's own are. The paper is what most of the border is, the ink what differs from
- * it most, be it darker or lighter. Its box is fitted into 20 x 20 of the 28 x 28 pixels, each the mean of an area, its
- * proportions kept; its centre of mass comes to lie on pixel (14, 14), where MNIST has it on average; ink is 255, paper
- * 0. A stroke as thick as a tenth of the digit comes out as MNIST's do. False with an error if there is no ink. */
+/* Makes the picture of a digit what MNIST's own are. The paper is what most of the border is, with the grain that three
+ * quarters of the border have; the ink is what differs from it most, be it darker or lighter. Its box is fitted into
+ * 20 x 20 of the 28 x 28 pixels, each the mean of an area, its proportions kept; its centre of mass comes to lie on
+ * pixel (14, 14), where MNIST has it on average; ink is 255, paper 0. A stroke as thick as a tenth of the digit comes
+ * out as MNIST's do. False with an error if there is no ink. */
 enum { MNIST_SIDE = 28, MNIST_CLASSES = 10 };
 bool pgm_prepare(const Pgm *picture, uint8_t digit[MNIST_SIDE * MNIST_SIDE]) WEFT_CHECKED;
 

@@ -56,12 +56,12 @@ for bad in abc 1x nan inf -0.1 1e9 0x10 ' 1' 1e+-1 ''; do usage_error --lr --lr 
 for bad in 0 -1 1.5 ten ' 3' 0x3 99999999999999999999 ''; do usage_error --epochs "--epochs=$bad"; done
 for bad in batch-size=0 limit=0 validate=-1 runs=0 threads=0 seed=-1 momentum=1 dropout=1 label-smoothing=1 \
     weight-decay=-1 epochs=1000001 batch-size=65537 limit=1000000001 validate=1000000001 runs=1000001 threads=1025 \
-    seed=9007199254740994 lr=1000 weight-decay=1000; do
+    seed=9007199254740992 seed=9007199254740993 lr=1000 weight-decay=1000; do
     usage_error "--${bad%=*}" "--$bad"
 done
 for bad in '' , 1, ,1 1,2,3,4,5 1,,2 ten 0x1 nan 1e 1-2; do usage_error 'one to 4 numbers' "--augment=$bad"; done
 run 0 "$tiny" --summary --epochs 1000000 --batch-size 65536 --limit 1000000000 --validate 1000000000 \
-    --seed 9007199254740992 --lr 5e2 --momentum .999 --weight-decay 1E-9 --dropout 99e-2 --label-smoothing +0.99 \
+    --seed 9007199254740991 --lr 5e2 --momentum .999 --weight-decay 1E-9 --dropout 99e-2 --label-smoothing +0.99 \
     --augment 18e+1,65536,.9,80
 run 0 "$tiny" --summary --epochs +1 --batch-size 1 --limit 1 --validate 1 --seed 0 --lr 0 --momentum 0 --augment -0,+0
 usage_error 'rotation is 181' --augment 181
