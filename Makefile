@@ -225,7 +225,7 @@ test: all unit parity $(BUILD)/tests/bench $(BUILD)/tests/digits
 test: $(if $(DOUBLE),unit-double) ## build and run all tests, in both precisions
 	@tests/run.sh $(UNIT) $(if $(DOUBLE),$(DOUBLE)/tests/unit) $(SHELL_TESTS)
 
-# Whether what tells of failures does.
+# Asks first whether tests/check.sh and tests/run.sh tell of failures.
 .PHONY: harness
 test some-tests: harness
 harness:

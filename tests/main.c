@@ -150,10 +150,12 @@ const Kernels *const *test_kernels(void)
 
 const char *test_path(const char *name)
 {
-    static char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", folder, running->name);
+    static char paths[4][PATH_BYTES];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, PATH_BYTES, "%s/%s", folder, running->name);
     mkdir(path, S_IRWXU);
-    snprintf(path, sizeof path, "%s/%s/%s", folder, running->name, name);
+    snprintf(path, PATH_BYTES, "%s/%s/%s", folder, running->name, name);
     return path;
 }
 
@@ -175,6 +177,18 @@ TestBytes test_read(const char *path)
         fclose(file);
     }
     return bytes;
+}
+
+const char *test_read_text(const char *path)
+{
+    static TestBytes text;
+    text = test_read(path);
+    if (text.count == 0 || text.count == TEST_BYTES) {
+        fail(__FILE__, __LINE__, "%s: empty, or %d bytes and more", path, TEST_BYTES);
+        text.count = 0;
+    }
+    text.at[text.count] = '\0';
+    return (const char *)text.at;
 }
 
 Real *test_values(const Tensor *t)

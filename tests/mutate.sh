@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 table=tests/mutations.txt
 most_seconds=1800
 jobs=$(nproc)
+export TEST_JOBS=1 # as many mistakes as processors are tried at a time already
 unset BUILD MODE PRECISION OPENMP MAKEFLAGS MAKELEVEL
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

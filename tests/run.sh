@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tests/run.sh COMMAND...: runs each, which ends with a line "N passed, N failed[, N skipped]", and adds them up. As
-# many run at a time as there are processors; what one said is shown when it has ended.
+# many run at a time as there are processors, or TEST_JOBS says; what one said is shown when it has ended.
 . "$(dirname "$0")/check.sh"
 # Each command in a process group of its own, so that what it started can be stopped with it.
 set -m
@@ -29,12 +29,20 @@ show_ended()
         rm -r "$folder"
     done
 }
+# until_fewer_than COUNT: waits until fewer run, and shows those that end.
+until_fewer_than()
+{
+    while [ "$(jobs -pr | wc -l)" -ge "$1" ]; do
+        wait -n
+        show_ended
+    done
+}
+most=${TEST_JOBS:-$(nproc 2> /dev/null || echo 1)}
 for ((next = 0; next < ${#commands[@]}; next++)); do
-    while [ "$(jobs -pr | wc -l)" -ge "$(getconf _NPROCESSORS_ONLN)" ]; do wait -n; done
-    show_ended
+    until_fewer_than "$most"
     start $next
 done
-wait
+until_fewer_than 1
 show_ended
 # Whatever killed a test with all around it, or left no room to begin one.
 lost=$((${#commands[@]} - ended))

@@ -84,7 +84,8 @@ const Kernels *const *test_kernels(void);
 __attribute__((format(printf, 1, 2))) void test_note(const char *format, ...);
 /* Whether a check of the running test has failed: for callers of helpers that check. */
 bool test_failed(void);
-/* The path of a file in a folder of this test's own, which is removed afterwards. Valid until the next call. */
+/* The path of a file in a folder of this test's own, which is removed afterwards. Valid until
+ * the fourth call from then. */
 const char *test_path(const char *name);
 /* Makes a file of these bytes, and reads one, at most TEST_BYTES of it: none if there is no such file. */
 enum { TEST_BYTES = 16384 };
@@ -94,6 +95,8 @@ typedef struct TestBytes {
 } TestBytes;
 bool test_write(const char *path, const void *bytes, size_t count);
 TestBytes test_read(const char *path);
+/* Reads a text of less than TEST_BYTES, valid until the next call. Fails the test, and is empty, if there is none. */
+const char *test_read_text(const char *path);
 /* Sends standard output and error into a file; the descriptors to give to test_put_back, which undoes that. */
 void test_redirect(const char *path, int kept[2]);
 void test_put_back(const int kept[2]);

@@ -3,7 +3,6 @@
 . "$(dirname "$0")/check.sh"
 . tests/small_data.sh
 tiny=$BUILD/mnist_tiny cnn=$BUILD/mnist_cnn
-# Steps on this data are too short for threads to wait busily, least of all beside other tests.
 header=epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds
 
 # column N FILE: a column of a csv without its header, as one line.
@@ -121,7 +120,7 @@ check 'csv rows have 8 numbers' \
 check 'csv accuracies are fractions' awk -F, 'NR > 1 && ($4 < 0 || $4 > 1 || $6 < 0 || $6 > 1) { exit 1 }' "$work/a.csv"
 check 'csv losses and seconds are positive' \
     awk -F, 'NR > 1 && ($3 <= 0 || $5 <= 0 || $7 <= 0 || $8 <= 0) { exit 1 }' "$work/a.csv"
-# table FILE: what a training's lines say of each epoch. rows CSV: what the csv says, as they would.
+# table FILE: what a training's lines say of each epoch. rows_of CSV: what the csv says, as they would.
 table() { awk 'NF == 7 && $1 ~ /^[0-9]+\// { sub("/.*", "", $1); print $1, $2, $3, $4, $5, $6 }' "$1"; }
 rows_of()
 {

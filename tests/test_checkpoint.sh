@@ -108,7 +108,7 @@ check 'a training that is done is not trained on' cmp "$work/first.safetensors" 
 check 'nor is its checkpoint touched' cmp "$work/done" "$work/kept"
 check 'its csv is there again, byte for byte' cmp "$work/done.csv" "$work/again.csv"
 piped="--log /dev/stderr 2>&1 > '$work/said' | cat > '$work/piped.csv'"
-run 0 bash -c "$train --checkpoint '$work/done' --resume $piped"
+run 0 bash -o pipefail -c "$train --checkpoint '$work/done' --resume $piped"
 check 'it goes through a pipe as well' cmp "$work/done.csv" "$work/piped.csv"
 run 0 ${train/--quiet/} --checkpoint "$work/done" --resume
 said=$(sed -n 's/.* \([-0-9.]*\) s$/\1/p' "$work/out")

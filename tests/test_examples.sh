@@ -46,18 +46,19 @@ trains()
 }
 trains resnet 77,770
 trains fashion 10,474
+# A node of the graph is of a type: the field's tag, the length of the name, and the name.
+nodes=$'"\003Add|"\013AveragePool|"\022BatchNormalization|"\004Conv|"\007MaxPool|"\004Relu'
 # ops NAME PROGRAM: what its network is made of, as op and number, is $work/NAME.ops.
 ops()
 {
     "$2" --data "$data" --epochs 1 --limit 16 --quiet --export "$work/$1.onnx" > "$work/$1.out" &&
-        grep -aoE 'Add|AveragePool|BatchNormalization|Conv|MaxPool|Relu' "$work/$1.onnx" |
-        sort | uniq -c > "$work/$1.ops"
+        LC_ALL=C grep -aoE "$nodes" "$work/$1.onnx" | tr -dc 'A-Za-z\n' | sort | uniq -c > "$work/$1.ops"
 }
 check "fashion is exported" ops fashion "$examples/fashion"
 check "so is mnist_tiny" ops mnist_tiny "$BUILD/mnist_tiny"
 check "the two are made alike" cmp "$work/fashion.ops" "$work/mnist_tiny.ops"
 check "resnet is exported" ops resnet "$examples/resnet"
-check "its three blocks add" grep -q ' 12 Add$' "$work/resnet.ops"
+check "its three blocks add" grep -q ' 3 Add$' "$work/resnet.ops"
 finds_fashion() { "$examples/fashion" --help | grep -q 'data/fashion'; }
 check "fashion looks for its own data" finds_fashion
 finish

@@ -68,11 +68,10 @@ check "run.sh succeeds when all do" tests/run.sh "$work/good"
 says_after() { [ "$(grep -Fx -A 1 "== $1" "$work/out" | tail -n 1)" = "$2" ]; }
 check "run.sh shows what one said below its name" says_after "$work/lying" "1 passed, 0 failed"
 # What a test started ends with run.sh.
-script sleeping 'echo $$ > '"$work"'/pid; sleep 100; echo "1 passed, 0 failed"'
+# The pipe ends when the last that could write to it has ended.
+mkfifo "$work/held"
+script sleeping 'exec 3> '"$work"'/held; echo begun >&3; sleep 100; echo "1 passed, 0 failed"'
 tests/run.sh "$work/sleeping" > "$work/out" &
-until [ -s "$work/pid" ]; do sleep 0.1; done
-kill $!
-wait $!
-stopped() { for _ in {1..50}; do kill -0 "$(cat "$work/pid")" 2> "$work/err" || return 0; sleep 0.1; done; return 1; }
-check "what run.sh started ends with it" stopped
+ends_with() { timeout 60 bash -c 'exec < "$1"; read -r _ && kill "$2" && ! read -r _' - "$work/held" "$1"; }
+check "what run.sh started ends with it" ends_with $!
 finish

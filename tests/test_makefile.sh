@@ -3,16 +3,22 @@
 . "$(dirname "$0")/check.sh"
 # Another make, not a part of the one that runs this test.
 make() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s "$@"; }
+# What make would do, with the variables on the command line of the one that runs this test.
+case $MAKEFLAGS in
+*'-- '*) variables="-- ${MAKEFLAGS#*-- }" ;;
+*) variables= ;;
+esac
+plan() { env -u MFLAGS -u MAKELEVEL MAKEFLAGS="$variables" make -sn "$@" 2> "$work/err"; }
 
 # ---- All tests are run ----
 
-make -n test > "$work/plan" 2> "$work/err"
+plan test > "$work/plan"
 for test in "$BUILD/tests/unit" ${DOUBLE:+"$DOUBLE/tests/unit"} tests/test_*.sh; do
     check "make test runs $test" grep -qE "run.sh.* $test( |\$)" "$work/plan"
 done
 check "make test asks first whether the harness tells of failures" grep -q '^tests/harness.sh' "$work/plan"
 # linked FOLDER VARIABLE...: how the unit tests are linked there.
-linked() { make -n -W "$1/libweft.a" BUILD="$1" "${@:2}" "$1/tests/unit" 2> "$work/err" | grep -e "-o $1/tests/unit"; }
+linked() { plan -W "$1/libweft.a" BUILD="$1" "${@:2}" "$1/tests/unit" | grep -e "-o $1/tests/unit"; }
 linked "$BUILD" > "$work/linked"
 for source in tests/test_*.c; do
     check "the unit tests have $source" grep -qF " $BUILD/obj/${source%.c}.o " "$work/linked"
@@ -20,7 +26,7 @@ done
 [ -z "$DOUBLE" ] || check "and the same in double" \
     [ "$(linked "$DOUBLE" PRECISION=double | wc -w)" = "$(wc -w < "$work/linked")" ]
 
-draws() { make -n digits 2> "$work/err" | grep -qx "$BUILD/tests/digits $BUILD/digits"; }
+draws() { plan digits | grep -qx "$BUILD/tests/digits $BUILD/digits"; }
 check "make digits draws into $BUILD/digits" draws
 
 # ---- Variants ----
@@ -55,9 +61,10 @@ done
 # ---- What is said and fetched ----
 
 check "make help lists every target that has a description" \
-    diff <(make help | cut -c 21- | sort) <(grep -E '^[a-z-]+:.*## ' Makefile | sed 's/.*## //' | sort)
+    diff <(make BUILD="$work/build" help | cut -c 21- | sort) \
+    <(grep -E '^[a-z-]+:.*## ' Makefile | sed 's/.*## //' | sort)
 
-fetches() { [ "$(make -n "$1" 2> "$work/err" | grep -o 'data/fetch.sh .*')" = "data/fetch.sh $2" ]; }
+fetches() { [ "$(plan BUILD="$work/build" "$1" | grep -o 'data/fetch.sh .*')" = "data/fetch.sh $2" ]; }
 check "make data fetches MNIST" fetches data mnist
 check "make fashion fetches Fashion-MNIST" fetches fashion fashion
 check "make train fetches MNIST" fetches train mnist

@@ -120,15 +120,12 @@ if command -v script > "$work/path"; then
     check '--quiet leaves the line of the digit' test "$(wc -l < "$work/out")" = 1
     on_terminal 80 'LC_ALL=C.UTF-8'
     shows $'\033.36m3 (━)+ 100\.00%\033.0m$'
-    if [ -f README.md ]; then
-        # drawing FILE: what follows the name of the fourth digit, without what is empty.
-        drawing() { awk 'on; /4\.pgm: 4/ { on = 1 }' "$1" | sed 's/ *$//' | grep .; }
-        sed -n '/^    .*4\.pgm: 4/,/^$/s/^    //p' README.md > "$work/shown"
-        on_terminal 70 'LC_ALL=C.UTF-8 NO_COLOR=1' "'$digits/4.pgm'"
-        check 'a digit looks as the README shows it' diff <(drawing "$work/shown") <(drawing "$work/out")
-    fi
-    on_terminal 80 'LC_ALL=C.UTF-8'
     shows '█▀'
+    # drawing FILE: what follows the name of the fourth digit, without what is empty.
+    drawing() { awk 'on; /4\.pgm: 4/ { on = 1 }' "$1" | sed 's/ *$//' | grep .; }
+    sed -n '/^    .*4\.pgm: 4/,/^$/s/^    //p' README.md > "$work/shown"
+    on_terminal 70 'LC_ALL=C.UTF-8 NO_COLOR=1' "'$digits/4.pgm'"
+    check 'a digit looks as the README shows it' diff <(drawing "$work/shown") <(drawing "$work/out")
 else
     skip 'on a terminal: no script(1)'
 fi

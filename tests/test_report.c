@@ -229,13 +229,12 @@ static Module *linear_net(double dropout)
 /* A page of a training that took so long says so. */
 static void check_duration(TrainerSession *session, TrainerRun *run, double seconds, const char *says)
 {
-    static TestBytes page;
+    static TestBytes page; /* its beginning */
     run->metrics.epochs[0].train.seconds = seconds - 1;
     run->metrics.epochs[0].test.seconds = 1;
     CHECK(trainer_report_write(session, run, &run->metrics.epochs[0].test));
     page = test_read(test_path("page.html"));
-    CHECK(page.count > 0);
-    page.at[page.count - 1] = '\0';
+    page.at[TEST_BYTES - 1] = '\0';
     const char *fact = strstr((const char *)page.at, "<dt>training time</dt><dd><time>");
     CHECK(fact);
     fact += strlen("<dt>training time</dt><dd><time>");
@@ -263,11 +262,7 @@ TEST(report_tells_how_long_a_training_took)
 /* Whether one of the files of a report is another file, both in this test's folder. */
 static bool is_file_of(const char *report, const char *other)
 {
-    char *path = strdup(test_path(report)), *its = strdup(test_path(other));
-    const bool is = path && its && trainer_report_is_file(path, its);
-    free(path);
-    free(its);
-    return is;
+    return trainer_report_is_file(test_path(report), test_path(other));
 }
 
 TEST(report_files_stand_beside_the_page)

@@ -115,31 +115,6 @@ TEST(state_of_many_values_is_whole)
     nn_free(to);
 }
 
-/* The number that the next file to be opened would get. */
-static int next_descriptor(void)
-{
-    const int descriptor = dup(STDIN_FILENO);
-    close(descriptor);
-    return descriptor;
-}
-
-TEST(state_files_are_closed)
-{
-    Module *module = nn_linear(2, 2), *other = nn_linear(2, 3);
-    Safetensors header;
-    const int before = next_descriptor();
-    CHECK(nn_save(module, test_path("a")) && nn_load(module, test_path("a")));
-    CHECK_EQUAL(next_descriptor(), before);
-    CHECK(!nn_load(other, test_path("a")));
-    CHECK_ERROR("tensor \"weight\" is ");
-    CHECK_EQUAL(next_descriptor(), before);
-    CHECK(safetensors_open_header(&header, test_path("a")));
-    safetensors_close(&header);
-    CHECK_EQUAL(next_descriptor(), before);
-    nn_free(module);
-    nn_free(other);
-}
-
 /* CRC-64/XZ, a bit at a time: the register is divided by the polynomial, lowest bit first. */
 static uint64_t crc_of(const unsigned char *bytes, size_t count)
 {
@@ -826,6 +801,14 @@ TEST(file_that_is_none_is_not_read)
     CHECK_ERROR("pipe: not a regular file");
 }
 
+/* The number that the next file to be opened would get. */
+static int next_descriptor(void)
+{
+    const int descriptor = dup(STDIN_FILENO);
+    close(descriptor);
+    return descriptor;
+}
+
 /* The folder, the file and its lock need one each. */
 TEST(file_for_which_descriptors_are_few)
 {
@@ -883,13 +866,9 @@ TEST(file_names_of_one_part)
     CHECK(weft_file_same("/weft-test", "/./weft-test"));
 }
 
-/* test_path has room for one path. */
 static bool same_file(const char *a, const char *b)
 {
-    char *first = strdup(test_path(a));
-    bool same = first && weft_file_same(first, test_path(b));
-    free(first);
-    return same;
+    return weft_file_same(test_path(a), test_path(b));
 }
 
 TEST(file_same_by_any_way)

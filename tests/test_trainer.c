@@ -495,17 +495,14 @@ TEST(log_of_a_full_disk_has_whole_rows)
 /* Whether a bar 199 columns wide, drawn after a step, contains the text. */
 static void check_bar(TrainerDisplay *display, const PassMetrics *so_far, int64_t step, int64_t steps, const char *text)
 {
-    static TestBytes bar;
     int kept[2];
     CHECK(setenv("COLUMNS", "200", 1) == 0);
     display->redraws = true;
     test_redirect(test_path("bar"), kept);
     trainer_display_step(display, so_far, step, steps);
     test_put_back(kept);
-    bar = test_read(test_path("bar"));
-    CHECK(bar.count > 0 && bar.count < TEST_BYTES);
-    bar.at[bar.count] = '\0';
-    if (!strstr((const char *)bar.at, text)) CHECK_TEXT((const char *)bar.at, text);
+    const char *bar = test_read_text(test_path("bar"));
+    if (!strstr(bar, text)) CHECK_TEXT(bar, text);
 }
 
 /* Half of a first epoch took a minute, so that its other half and a test of 10 seconds are left of it, and 5 epochs. */
@@ -569,10 +566,7 @@ TEST(line_of_an_epoch_is_of_training_and_test)
     test_redirect(test_path("lines"), kept);
     for (int i = 0; i < 2; i++) trainer_display_epoch(&display, &epoch);
     test_put_back(kept);
-    TestBytes said = test_read(test_path("lines"));
-    CHECK(said.count < TEST_BYTES);
-    said.at[said.count] = '\0';
-    CHECK_TEXT((const char *)said.at, lines);
+    CHECK_TEXT(test_read_text(test_path("lines")), lines);
 }
 
 /* Not again within a tenth of a second: the clock is a minute past now, or a fifth of a second before it. */

@@ -136,10 +136,17 @@ static inline PoolShape winograd_pool(const ConvShape *shape, int64_t groups)
 
 /* ---- Blocks of work, and memory ---- */
 
+/* Distance between frequencies, in groups of 16 lanes: odd, since the streams that a transform writes would meet in
+ * the same few cache sets otherwise. */
+static inline int64_t winograd_stride(int64_t channels, int64_t tiles)
+{
+    return (channels * tiles) | 1;
+}
+
 /* Packed weights U: [blocks of 32 output channels][frequencies][packs of 8 input channels][packs of 8 output
  * channels][8 input channels][8 output channels], which both the forward pass and the gradient of the input use in
- * long runs; filled up to whole packs with zeros. Distances in values: from one pack of input channels, frequency and
- * block to the next. */
+ * long runs; filled up to whole packs with zeros. Distances in values: from one pack of input channels, frequency (as
+ * winograd_stride has it) and block to the next. */
 typedef struct WinogradPacked {
     int64_t pack, frequency, block;
 } WinogradPacked;
@@ -148,7 +155,8 @@ static inline WinogradPacked winograd_packed(const ConvShape *shape)
 {
     const int64_t packs = conv_divide_up(conv_smaller(shape->out_channels, WINOGRAD_SIDE), WINOGRAD_PACK);
     const int64_t pack = packs * WINOGRAD_PACK * WINOGRAD_PACK;
-    const int64_t frequency = conv_divide_up(shape->in_channels, WINOGRAD_PACK) * pack | WEFT_LANES;
+    const int64_t in_packs = conv_divide_up(shape->in_channels, WINOGRAD_PACK);
+    const int64_t frequency = winograd_stride(in_packs, pack / WEFT_LANES) * WEFT_LANES;
     return (WinogradPacked){pack, frequency, winograd_frequencies(shape) * frequency};
 }
 
@@ -174,13 +182,6 @@ static inline Parts winograd_blocks_of(const ConvShape *shape, int64_t all, int6
 static inline Parts winograd_blocks(const ConvShape *shape, int64_t channels)
 {
     return winograd_blocks_of(shape, winograd_tiles(shape), channels + WINOGRAD_SIDE);
-}
-
-/* Distance between frequencies, in groups of 16 lanes: odd, since the streams that a transform writes would meet in
- * the same few cache sets otherwise. */
-static inline int64_t winograd_stride(int64_t channels, int64_t tiles)
-{
-    return (channels * tiles) | 1;
 }
 
 /* Values of one thread's scratch memory in winograd and winograd_input_grad. */
