@@ -477,7 +477,7 @@ static atomic_int takers;
 /* Takes blocks that are kept for reuse, marks them, and gives them back; NULL if another thread had the same one. */
 static void *take_blocks(void *context)
 {
-    enum { TURNS = 100000, ROOM = 4096 };
+    enum { TURNS = 1000000, ROOM = 4096 };
     bool alone = true;
     for (takers++; takers < 2;) {}
     for (int i = 0; i < TURNS; i++) {
