@@ -479,7 +479,7 @@ static void save_weights(const char *path, uint64_t seed)
 
 TEST(checkpoint_of_other_weights_to_begin_with_is_refused)
 {
-    char *weights = strdup(test_path("w")); /* test_path has room for one path */
+    char *weights = strdup(test_path("w")); /* test_path keeps a path for a few calls */
     CHECK(weights);
     save_weights(weights, 5);
     TrainerSession session = session_new(&small_app, test_path("c"), false);
