@@ -32,7 +32,7 @@ OPTIMISE_tsan    := -O1 -g -fsanitize=thread -DWEFT_NO_POOL
 # Of `make fuzz`, with clang. Not the kernels: no reader runs them.
 OPTIMISE_fuzz    := -O1 -g -fsanitize=address -fsanitize=undefined -fsanitize=fuzzer-no-link \
                     -fno-sanitize-recover=all -DWEFT_NO_POOL
-OPTIMISE_coverage := -O0 -g --coverage
+OPTIMISE_coverage := -O0 -g --coverage -fprofile-update=single
 ifeq ($(OPTIMISE_$(MODE)),)
 $(error MODE=$(MODE): release, debug, asan, ubsan, tsan, fuzz or coverage)
 endif

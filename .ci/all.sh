@@ -51,6 +51,8 @@ check "a program that reads freed memory builds" gcc -I. "$work/freed.c" "$(buil
 caught() { memcheck "$work/freed" 2>&1 | grep "Invalid read"; }
 check "valgrind catches it" caught
 
-# ---- The tests notice mistakes ----
+# ---- The tests reach the lines, and notice mistakes ----
+
+counted make coverage
 
 check "make test notices every mistake that is made on purpose" make mutate

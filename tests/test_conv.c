@@ -292,6 +292,26 @@ TEST(conv2d_works_on_no_single_tile_of_several)
     }
 }
 
+/* Nor does the gradient of the weights, whose blocks go through several groups of a part of the batch. */
+TEST(conv2d_weight_grads_work_on_no_single_tile_of_several)
+{
+    for (int64_t side = 1; side <= 32; side++) {
+        for (int64_t groups = 1; groups <= 9; groups++) {
+            const ConvShape shape = {.groups = groups, .in_channels = WIDE, .out_channels = 2 * WIDE,
+                                     .height = {.out = side}, .width = {.out = side}};
+            const int64_t parts = winograd_parts(&shape);
+            CHECK_EQUAL(winograd_part_begin(&shape, parts), groups * winograd_tiles(&shape));
+            for (int64_t part = 0; part < parts; part++) {
+                const int64_t first = winograd_part_begin(&shape, part);
+                const int64_t tiles = winograd_part_begin(&shape, part + 1) - first;
+                const Parts blocks = winograd_outer_blocks(&shape, part);
+                CHECK_EQUAL(conv_part_begin(blocks, blocks.count), tiles);
+                CHECK(tiles == 1 || blocks.least > 1);
+            }
+        }
+    }
+}
+
 /* The convolution of WIDE channels; or that of each half, too few for Winograd's algorithm, added up. */
 static Tensor *in_halves(Tensor *x, Tensor *weight, int64_t padding, bool halves)
 {

@@ -1,9 +1,8 @@
 /* Winograd's convolution: the forward pass.
  *
  * Why it is fast: where tiles fit the map there are a quarter of the direct convolution's products, or fewer. What is
- * left is moving data:
- * windows are transformed once for all output channels, a block of tiles at a time that stays in the second-level
- * cache, and products are transformed back, and what follows is computed, while they are there. */
+ * left is moving data: windows are transformed once for all output channels, a block of tiles at a time that stays in
+ * the second-level cache, and products are transformed back, and what follows is computed, while they are there. */
 #include "tensor/kernels/winograd_product.h"
 #include "tensor/parallel.h"
 
@@ -61,8 +60,8 @@ VINLINE void finish_tiles(const int tile, const bool pool, const Forward *f, int
 {
     const ConvShape *shape = f->shape;
     const WinogradOut *out = f->out;
-    const int64_t side = pool ? WINOGRAD_POOL : 1, stride = winograd_stride(SIDE, tiles.count);
-    const int64_t offset = plane * (shape->height.out / side) * (shape->width.out / side) * WEFT_LANES;
+    const int64_t factor = pool ? WINOGRAD_POOL : 1, stride = winograd_stride(CHANNELS, tiles.count);
+    const int64_t offset = plane * (shape->height.out / factor) * (shape->width.out / factor) * WEFT_LANES;
     const V bias = vset(out->bias ? out->bias[plane % shape->out_channels] : 0);
     for (int64_t t = 0; t < tiles.count; t++) {
         const Square s = tile_square(shape, tile, tiles.first + t);
@@ -82,6 +81,7 @@ __attribute__((noinline)) static void finish_plain(const Forward *f, int64_t pla
     FOR_TILE(f->shape, finish_tiles, false, f, plane, products, tiles);
 }
 
+/* Tiles of 5 hold no whole windows: winograd_can_pool. */
 __attribute__((noinline)) static void finish_pooled(const Forward *f, int64_t plane, const Real *products, Tiles tiles)
 {
     if (winograd_tile(f->shape) == WINOGRAD_SMALLEST) finish_tiles(WINOGRAD_SMALLEST, true, f, plane, products, tiles);
@@ -99,9 +99,9 @@ static void forward_block(const Forward *f, int64_t group, Tiles tiles, Real *sc
     for (int64_t c = 0; c < count; c++)
         transform_windows(shape, at(f->in, (group * count + c) * plane, 0), tiles, at(windows, c * tiles.count, 0),
                           stride);
-    for (int64_t o = 0; o < shape->out_channels; o += SIDE) {
-        const int64_t channels = conv_smaller(shape->out_channels - o, SIDE);
-        products_of(product, shape, f->packed + o / SIDE * packed.block, PACK * PACK, count, channels, windows,
+    for (int64_t o = 0; o < shape->out_channels; o += CHANNELS) {
+        const int64_t channels = conv_smaller(shape->out_channels - o, CHANNELS);
+        products_of(product, shape, f->packed + o / CHANNELS * packed.block, PACK * PACK, count, channels, windows,
                     tiles.count, products);
         for (int64_t c = 0; c < channels; c++)
             (f->out->pool ? finish_pooled : finish_plain)(f, group * shape->out_channels + o + c,

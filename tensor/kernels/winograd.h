@@ -26,12 +26,13 @@ enum {
     WINOGRAD_LARGEST = 6,
     WINOGRAD_SHARED = 2,       /* inputs a side that neighbouring windows share */
     WINOGRAD_PACK = 8,         /* channels side by side in packed weights */
-    WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this */
-    WINOGRAD_SIDE = 32,        /* channels whose products are computed together, a multiple of 8 */
+    WINOGRAD_MULTIPLE = 4,     /* the numbers of input and output channels must be multiples of this: products sum over
+                                * so many at a time, and no height of dU's register tiles leaves fewer */
+    WINOGRAD_CHANNELS = 32,    /* channels whose products are computed together, a multiple of 8 */
     WINOGRAD_ROWS = 32,        /* input channels whose dU are computed together, a multiple of 4, */
     WINOGRAD_COLUMNS = 64,     /* and output channels whose are, a multiple of 16 */
-    WINOGRAD_BYTES = 896 * 1024, /* of transformed tiles and products that are worked on together: they are to stay in
-                                  * the second-level cache beside what streams through it */
+    WINOGRAD_BYTES = 896 * 1024, /* of transformed tiles and products that are worked on together, if two tiles have so
+                                  * few: they are to stay in the second-level cache beside what streams through it */
 };
 
 /* Max-pooling with a window of 2 after the convolution, where tiles hold whole windows (winograd_can_pool). */
@@ -54,7 +55,7 @@ typedef struct WinogradGrad {
     const PoolIndex *indices;
 } WinogradGrad;
 
-/* The gradient of the input. If that is what a relu let pass, `relu` is the input itself, the gradient is made that of
+/* The gradient of the input. If the input is the output of a relu, `relu` is that input, the gradient is made that of
  * what came before the relu, and sums [groups][C] (tensor/kernels/relu_grad.h) hold its sums; both are NULL
  * otherwise. */
 typedef struct WinogradInputGrad {
@@ -144,16 +145,16 @@ static inline int64_t winograd_stride(int64_t channels, int64_t tiles)
 }
 
 /* Packed weights U: [blocks of 32 output channels][frequencies][packs of 8 input channels][packs of 8 output
- * channels][8 input channels][8 output channels], which both the forward pass and the gradient of the input use in
- * long runs; filled up to whole packs with zeros. Distances in values: from one pack of input channels, frequency (as
- * winograd_stride has it) and block to the next. */
+ * channels][8 input channels][8 output channels]. Both the forward pass, 64 values at a time, and the gradient of the
+ * input, up to 256, read it in runs. Packs are filled up with zeros; what no pack fills is not read. Distances in
+ * values: from one pack of input channels, frequency (as winograd_stride has it) and block to the next. */
 typedef struct WinogradPacked {
     int64_t pack, frequency, block;
 } WinogradPacked;
 
 static inline WinogradPacked winograd_packed(const ConvShape *shape)
 {
-    const int64_t packs = conv_divide_up(conv_smaller(shape->out_channels, WINOGRAD_SIDE), WINOGRAD_PACK);
+    const int64_t packs = conv_divide_up(conv_smaller(shape->out_channels, WINOGRAD_CHANNELS), WINOGRAD_PACK);
     const int64_t pack = packs * WINOGRAD_PACK * WINOGRAD_PACK;
     const int64_t in_packs = conv_divide_up(shape->in_channels, WINOGRAD_PACK);
     const int64_t frequency = winograd_stride(in_packs, pack / WEFT_LANES) * WEFT_LANES;
@@ -163,17 +164,17 @@ static inline WinogradPacked winograd_packed(const ConvShape *shape)
 /* Values of packed weights. */
 static inline int64_t winograd_packed_count(const ConvShape *shape)
 {
-    return conv_divide_up(shape->out_channels, WINOGRAD_SIDE) * winograd_packed(shape).block;
+    return conv_divide_up(shape->out_channels, WINOGRAD_CHANNELS) * winograd_packed(shape).block;
 }
 
 /* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as the second-level
- * cache has room for, but never a single one while there are others, which would be slow. It decides the order of work,
- * not the result. */
+ * cache has room for, but two where it has not, and never a single one while there are others, which would be slow. It
+ * decides the order of work, not the result. */
 static inline Parts winograd_blocks_of(const ConvShape *shape, int64_t all, int64_t channels)
 {
     enum { FEWEST = 2 };
-    const int64_t tile = channels * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real);
-    const int64_t most = FEWEST * tile > WINOGRAD_BYTES ? FEWEST : WINOGRAD_BYTES / tile;
+    const int64_t bytes = channels * winograd_frequencies(shape) * WEFT_LANES * (int64_t)sizeof(Real); /* of a tile */
+    const int64_t most = FEWEST * bytes > WINOGRAD_BYTES ? FEWEST : WINOGRAD_BYTES / bytes;
     const int64_t count = conv_smaller(conv_divide_up(all, most), all / FEWEST);
     return conv_cut(all, count > 0 ? count : 1);
 }
@@ -181,7 +182,7 @@ static inline Parts winograd_blocks_of(const ConvShape *shape, int64_t all, int6
 /* The same of one map: the transforms of all channels are kept, and the products of some. */
 static inline Parts winograd_blocks(const ConvShape *shape, int64_t channels)
 {
-    return winograd_blocks_of(shape, winograd_tiles(shape), channels + WINOGRAD_SIDE);
+    return winograd_blocks_of(shape, winograd_tiles(shape), channels + WINOGRAD_CHANNELS);
 }
 
 /* Values of one thread's scratch memory in winograd and winograd_input_grad. */
@@ -190,10 +191,10 @@ static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input
     int64_t channels = input_grad ? shape->out_channels : shape->in_channels;
     int64_t tiles = conv_part_most(winograd_blocks(shape, channels));
     return winograd_frequencies(shape) * WEFT_LANES *
-           (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_SIDE, tiles));
+           (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_CHANNELS, tiles));
 }
 
-/* ---- The gradient of the weights ---- */
+/* ---- The gradient of the weights: dU [C][columns] of a frequency is a sum of outer products over samples ---- */
 
 /* Output channels, filled up to whole vectors. */
 static inline int64_t winograd_columns(const ConvShape *shape)
@@ -201,13 +202,29 @@ static inline int64_t winograd_columns(const ConvShape *shape)
     return (shape->out_channels + WEFT_LANES - 1) / WEFT_LANES * WEFT_LANES;
 }
 
-/* dU sums over each of so many contiguous parts of the batch, as equal as may be, then over the parts: so many that
- * there is work for a few threads, as each part of the batch and each block of output channels is an item. */
+/* Blocks of columns, and the columns of the widest. */
+static inline int64_t winograd_column_blocks(const ConvShape *shape)
+{
+    return conv_divide_up(winograd_columns(shape), WINOGRAD_COLUMNS);
+}
+
+static inline int64_t winograd_block_columns(const ConvShape *shape)
+{
+    return conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
+}
+
+/* dU sums over each of so many contiguous parts of the batch, as equal as may be, then over the parts. Each part and
+ * each block of columns is an item: so many that there is work for a few threads, if there are as many groups. */
 static inline int64_t winograd_parts(const ConvShape *shape)
 {
     enum { ITEMS = 4 };
-    const int64_t blocks = conv_divide_up(winograd_columns(shape), WINOGRAD_COLUMNS);
-    return conv_smaller(shape->groups, conv_divide_up(ITEMS, blocks));
+    return conv_smaller(shape->groups, conv_divide_up(ITEMS, winograd_column_blocks(shape)));
+}
+
+/* The first tile of a part of the batch, counted through all its groups. */
+static inline int64_t winograd_part_begin(const ConvShape *shape, int64_t part)
+{
+    return part * shape->groups / winograd_parts(shape) * winograd_tiles(shape);
 }
 
 /* Input channels whose products are computed together. */
@@ -216,30 +233,37 @@ static inline int64_t winograd_outer_rows(const ConvShape *shape)
     return conv_smaller(shape->in_channels, WINOGRAD_ROWS);
 }
 
-/* Tiles that are worked on together, of several groups if need be: the more, the less often the sums are read and
- * written. */
-static inline int64_t winograd_outer_block(const ConvShape *shape)
+/* Tiles of a part of the batch that are worked on together, of several groups if need be: the more, the less often the
+ * sums are read and written. */
+static inline Parts winograd_outer_blocks(const ConvShape *shape, int64_t part)
 {
-    const int64_t all = conv_divide_up(shape->groups, winograd_parts(shape)) * winograd_tiles(shape);
-    const int64_t channels = winograd_outer_rows(shape) + conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
-    return conv_part_most(winograd_blocks_of(shape, all, channels));
+    return winograd_blocks_of(shape, winograd_part_begin(shape, part + 1) - winograd_part_begin(shape, part),
+                              winograd_outer_rows(shape) + winograd_block_columns(shape));
 }
 
 /* Values of one thread's scratch memory. */
 static inline int64_t winograd_outer_scratch(const ConvShape *shape)
 {
-    const int64_t tiles = winograd_outer_block(shape);
-    const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS);
+    int64_t tiles = 0;
+    for (int64_t part = 0; part < winograd_parts(shape); part++) {
+        const int64_t most = conv_part_most(winograd_outer_blocks(shape, part));
+        if (most > tiles) tiles = most;
+    }
     return winograd_frequencies(shape) * WEFT_LANES *
-           (winograd_stride(winograd_outer_rows(shape), tiles) + winograd_stride(columns, tiles));
+           (winograd_stride(winograd_outer_rows(shape), tiles) +
+            winograd_stride(winograd_block_columns(shape), tiles));
 }
 
-/* Values of the sums of one part of the batch. */
+/* Values of the sums of one block of columns, and of one part of the batch. */
+static inline int64_t winograd_block_sums(const ConvShape *shape)
+{
+    return winograd_frequencies(shape) * WEFT_LANES *
+           winograd_stride(winograd_block_columns(shape) / WEFT_LANES, shape->in_channels);
+}
+
 static inline int64_t winograd_sums(const ConvShape *shape)
 {
-    const int64_t blocks = conv_divide_up(winograd_columns(shape), WINOGRAD_COLUMNS);
-    const int64_t columns = conv_smaller(winograd_columns(shape), WINOGRAD_COLUMNS) / WEFT_LANES;
-    return blocks * winograd_frequencies(shape) * winograd_stride(columns, shape->in_channels) * WEFT_LANES;
+    return winograd_column_blocks(shape) * winograd_block_sums(shape);
 }
 
 /* Values of all scratch memory of winograd_weight_grad. */

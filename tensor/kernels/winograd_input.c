@@ -62,7 +62,7 @@ VINLINE void put_window(const int window, Real *plane, const Square *s, int part
 VINLINE void add_windows_of(const int tile, const ConvShape *shape, const Real *products, Tiles tiles, Real *plane)
 {
     const int window = winograd_window(tile);
-    const int64_t stride = winograd_stride(SIDE, tiles.count);
+    const int64_t stride = winograd_stride(CHANNELS, tiles.count);
     for (int64_t t = 0; t < tiles.count; t++) {
         const Square s = window_square(shape, tile, tiles.first + t);
         const bool above = s.y + shape->padding > 0, beside = s.x + shape->padding > 0;
@@ -106,8 +106,8 @@ static void input_grad_block(const InputGrad *g, int64_t group, Tiles tiles, Rea
     Real *grads = scratch, *products = at(grads, frequencies * stride, 0);
     for (int64_t o = 0; o < count; o++)
         transform_out_grad(g, group * count + o, tiles, at(grads, o * tiles.count, 0), stride);
-    for (int64_t c = 0; c < shape->in_channels; c += SIDE) {
-        const int64_t channels = conv_smaller(shape->in_channels - c, SIDE);
+    for (int64_t c = 0; c < shape->in_channels; c += CHANNELS) {
+        const int64_t channels = conv_smaller(shape->in_channels - c, CHANNELS);
         products_of(product_transposed, shape, g->packed + c / PACK * packed.pack, packed.pack, count, channels, grads,
                     tiles.count, products);
         for (int64_t i = 0; i < channels; i++)
@@ -115,7 +115,8 @@ static void input_grad_block(const InputGrad *g, int64_t group, Tiles tiles, Rea
     }
 }
 
-/* Items are groups: the windows of neighbouring blocks overlap, and are added in order. */
+/* Items are groups, so that up to 16 samples take one thread: the windows of neighbouring blocks overlap, and are added
+ * in order. */
 static void input_grad_range(int64_t begin, int64_t end, int thread, void *context)
 {
     const InputGrad *g = context;

@@ -288,11 +288,11 @@ VINLINE void output_line_adjoint_6(const V *y, V *m)
 VINLINE void weight_line_6(const V *g, V *u)
 {
     const V two = vset(2), four = vset(4);
-    const V one = vset(-(Real)2 / 9), wide = vset((Real)1 / 90), narrow = vset((Real)8 / 45);
+    const V ninths = vset(-(Real)2 / 9), wide = vset((Real)1 / 90), narrow = vset((Real)8 / 45);
     const V a = g[0] + g[2], c = vfma(four, g[2], g[0]), p = vfma(four, g[0], g[2]);
     u[0] = -g[0];
-    u[1] = one * (a + g[1]);
-    u[2] = one * (a - g[1]);
+    u[1] = ninths * (a + g[1]);
+    u[2] = ninths * (a - g[1]);
     u[3] = wide * vfma(two, g[1], c);
     u[4] = wide * vfma(-two, g[1], c);
     u[5] = narrow * vfma(two, g[1], p);

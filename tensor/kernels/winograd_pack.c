@@ -24,11 +24,11 @@ static void gather_weights(const Pack *p, int64_t out_channel, int64_t in_channe
 VINLINE void pack_of(const int tile, const Pack *p, int64_t begin, int64_t end)
 {
     const WinogradPacked packed = winograd_packed(p->shape);
-    const int64_t in_channels = conv_divide_up(p->shape->in_channels, PACK) * PACK;
+    const int64_t filled_up = conv_divide_up(p->shape->in_channels, PACK) * PACK;
     const int window = winograd_window(tile);
     for (int64_t o = begin * PACK; o < end * PACK; o += PACK) {
-        Real *u = p->packed + o / SIDE * packed.block + o % SIDE * PACK;
-        for (int64_t c = 0; c < in_channels; c += WEFT_LANES / PACK) {
+        Real *u = p->packed + o / CHANNELS * packed.block + o % CHANNELS * PACK;
+        for (int64_t c = 0; c < filled_up; c += WEFT_LANES / PACK) {
             Real gathered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
             gather_weights(p, o, c, gathered);
             for (int part = 0; part < VPARTS; part++) {

@@ -35,7 +35,7 @@ typedef struct Product {
 VINLINE const Real *weights_of(const bool transposed, const WinogradPacked *packed, const Real *u, int64_t k)
 {
     if (!transposed) return u + k / PACK * packed->pack;
-    return u + k / SIDE * packed->block + k % SIDE / PACK * PACK * PACK;
+    return u + k / CHANNELS * packed->block + k % CHANNELS / PACK * PACK * PACK;
 }
 
 /* result[c][t] = sum over k of u[k][c] v[k][t] for `height` of a pack of channels, from c on. */
@@ -105,19 +105,21 @@ __attribute__((noinline, unused)) static void product_transposed(const Product *
 
 typedef void ProductOf(const Product *p, const Real *u, const Real *v, Real *result);
 
-/* All frequencies' products for up to SIDE channels, the first in the pack at `packed` and the others `apart` from each
- * other, from the transformed tiles of `count` channels. A frequency's tiles stay in the first-level cache while all
- * channels use them. */
+/* All frequencies' products for up to CHANNELS channels, the first in the pack at `packed` and the other packs `apart`
+ * from each other, from the transformed tiles of `count` channels. A frequency's tiles stay in the first-level cache,
+ * unless there are hundreds of channels, while all packs use them. */
 VINLINE void products_of(ProductOf *product_of_pack, const ConvShape *shape, const Real *packed, int64_t apart,
                          int64_t count, int64_t channels, const Real *transformed, int64_t tiles, Real *products)
 {
     Product p = {count, tiles, winograd_packed(shape), 0};
     for (int64_t f = 0; f < winograd_frequencies(shape); f++) {
         const Real *from = at(transformed, f * winograd_stride(count, tiles), 0), *u = packed + f * p.packed.frequency;
-        Real *to = at(products, f * winograd_stride(SIDE, tiles), 0);
-        for (int64_t c = 0; c < channels; c += PACK, u += p.ahead) {
-            p.ahead = c + PACK < channels ? apart : packed + (f + 1) * p.packed.frequency - u;
+        Real *to = at(products, f * winograd_stride(CHANNELS, tiles), 0);
+        for (int64_t c = 0; c < channels; c += PACK) {
+            const Real *next = c + PACK < channels ? u + apart : packed + (f + 1) * p.packed.frequency;
+            p.ahead = next - u;
             product_of_pack(&p, u, from, at(to, c * tiles, 0));
+            u = next;
         }
     }
 }

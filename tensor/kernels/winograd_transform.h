@@ -12,7 +12,7 @@ enum {
     LARGEST_TILE = WINOGRAD_LARGEST,
     LARGEST_WINDOW = LARGEST_TILE + WINOGRAD_SHARED,
     PACK = WINOGRAD_PACK,
-    SIDE = WINOGRAD_SIDE,
+    CHANNELS = WINOGRAD_CHANNELS,
     COLUMNS = WINOGRAD_COLUMNS,
     KERNEL_SIDE = 3,
     TAPS = KERNEL_SIDE * KERNEL_SIDE,
@@ -129,7 +129,7 @@ VINLINE Grid square_grid(const Real *plane, const Square *s, const int side, int
     return grid_of(room, side);
 }
 
-/* Where prefetches go: the first-level cache could wait for few at a time. */
+/* Where prefetches go: the first-level cache can have few lines under way at a time, the second-level one many. */
 enum { SECOND_LEVEL = 2 };
 
 /* Asks for a square of a plane ahead of its use: planes are too far apart for the processor to guess it. */
@@ -162,8 +162,8 @@ VINLINE Square pooled_square(const Square *s)
 /* One plane of a gradient. */
 VINLINE WinogradGrad grad_plane(const WinogradGrad *grad, const ConvShape *shape, int64_t plane)
 {
-    const int64_t pool = grad->indices ? WINOGRAD_POOL : 1;
-    const int64_t offset = plane * (shape->height.out / pool) * (shape->width.out / pool) * WEFT_LANES;
+    const int64_t factor = grad->indices ? WINOGRAD_POOL : 1;
+    const int64_t offset = plane * (shape->height.out / factor) * (shape->width.out / factor) * WEFT_LANES;
     return (WinogradGrad){grad->values + offset, grad->indices ? grad->indices + offset : NULL};
 }
 
@@ -182,7 +182,9 @@ VINLINE Grid grad_grid(const WinogradGrad *plane, const Square *s, const int til
 {
     if (tile % WINOGRAD_POOL != 0 || !plane->indices) return square_grid(plane->values, s, tile, part, room);
     const Square pooled = pooled_square(s);
-    for (int i = 0; i < tile * tile && !is_inside(&pooled); i++) room[i] = vset(0);
+    if (!is_inside(&pooled)) {
+        for (int i = 0; i < tile * tile; i++) room[i] = vset(0);
+    }
     EACH_INSIDE(&pooled, i, j)
     {
         const int64_t group = (pooled.y + i) * pooled.width + pooled.x + j;

@@ -2,11 +2,12 @@
  *
  * dU of a frequency is a matrix product over tiles and samples, [C][tiles * 16] by [tiles * 16][O]. The lanes are part
  * of what is summed over, so the gradient is transposed, output channels innermost: sums then fill whole vectors (on
- * AVX-512 6 input channels by 64 output channels are 24 accumulators), and no lane is ever folded. */
+ * AVX-512 6 input channels by 64 output channels are 24 accumulators), and no lane is ever folded. Lanes without a
+ * sample add nothing: they are zero in gradients. */
 #include "tensor/kernels/winograd_transform.h"
 #include "tensor/parallel.h"
 
-/* The register tile: channels by vectors of channels. */
+/* The register tile: input channels by vectors of output channels. */
 enum {
 #if VREGISTERS == 32
     OUTER_HEIGHT = 6,
@@ -22,8 +23,8 @@ typedef struct WeightGrad {
     const Real *in;
     const WinogradGrad *out_grad;
     Real *weight_grad;
-    Real *products; /* dU, [parts of the batch][blocks of output channels][frequencies][C][columns]: see outer_sums */
-    Real *scratch;  /* of the threads */
+    Real *sums;    /* dU, [parts of the batch][blocks of columns][frequencies][C][columns]: see outer_sums */
+    Real *scratch; /* of the threads */
 } WeightGrad;
 
 /* Transposes a square of vectors: lane i of rows[j] and lane j of rows[i] change places. */
@@ -63,7 +64,8 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     }
     for (int64_t i = 0; i < samples; i++) {
         V x[OUTER_WIDTH];
-        /* The sums of the rows below, which may be farther away than the second-level cache. */
+        /* As many sums from the rows below on, which may be farther away than the second-level cache. On AVX-512 they
+         * are those that the next tile adds to. */
         if (i < height * width) __builtin_prefetch(sums + height * columns + i * VWIDTH, 1);
 #pragma GCC unroll 8
         for (int o = 0; o < width; o++) x[o] = vload(grads + i * columns + o * VWIDTH);
@@ -81,17 +83,20 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     }
 }
 
-/* The rows of outer_product, whose variables it uses, at one height, a constant, and at every width. */
-#define OUTER_ROW(height)                                                                                              \
-    for (int64_t o = 0, width; o < columns; o += width * VWIDTH) {                                                     \
-        const Real *x = grads + o;                                                                                     \
-        width = (columns - o) / VWIDTH < OUTER_WIDTH ? (columns - o) / VWIDTH : OUTER_WIDTH;                           \
-        if (OUTER_WIDTH > 3 && width > 3)                                                                              \
-            outer_tile(height, 4, samples, from, x, columns, to + o, resume);                                          \
-        else if (width == 3) outer_tile(height, 3, samples, from, x, columns, to + o, resume);                         \
-        else if (width == 2) outer_tile(height, 2, samples, from, x, columns, to + o, resume);                         \
-        else outer_tile(height, 1, samples, from, x, columns, to + o, resume);                                         \
+/* The same for all vectors of o. */
+VINLINE void outer_row(const int height, int64_t samples, const Real *windows, const Real *grads, int64_t columns,
+                       Real *sums, bool resume)
+{
+    int64_t width;
+    for (int64_t o = 0; o < columns; o += width * VWIDTH) {
+        width = conv_smaller((columns - o) / VWIDTH, OUTER_WIDTH);
+        if (OUTER_WIDTH > 3 && width > 3)
+            outer_tile(height, 4, samples, windows, grads + o, columns, sums + o, resume);
+        else if (width == 3) outer_tile(height, 3, samples, windows, grads + o, columns, sums + o, resume);
+        else if (width == 2) outer_tile(height, 2, samples, windows, grads + o, columns, sums + o, resume);
+        else outer_tile(height, 1, samples, windows, grads + o, columns, sums + o, resume);
     }
+}
 
 /* sums [C][columns] (+)= the product of windows [C][samples] and grads [samples][columns]. */
 __attribute__((noinline)) static void outer_product(int64_t channels, int64_t samples, const Real *windows,
@@ -102,12 +107,12 @@ __attribute__((noinline)) static void outer_product(int64_t channels, int64_t sa
         const Real *from = windows + c * samples;
         Real *to = sums + c * columns;
         height = channels - c == 4 || channels - c == 8 ? 4 : OUTER_HEIGHT; /* never leaves 2: channels are fours */
-        if (height == 4) OUTER_ROW(4)
-        else OUTER_ROW(OUTER_HEIGHT)
+        if (height == 4) outer_row(4, samples, from, grads, columns, to, resume);
+        else outer_row(OUTER_HEIGHT, samples, from, grads, columns, to, resume);
     }
 }
 
-/* Some tiles of a part of the batch, counted through its groups, and some output channels. */
+/* Some tiles of a part of the batch, counted through all groups of the batch, and some output channels. */
 typedef struct OuterBlock {
     int64_t first, tiles;
     int64_t o, channels, columns; /* output channels; columns: filled up to whole groups of 16 */
@@ -152,8 +157,10 @@ VINLINE void load_transposed(const int side, const bool pooled, const WeightGrad
 {
     const Square s = pooled ? pooled_square(&t->square) : t->square;
     const int count = side * side, all = pooled ? 2 * count : count;
-    for (int k = count; k < all && !is_inside(&s); k++) {
-        for (int i = 0; i < VWIDTH; i++) rows[k][i] = vset(0);
+    if (!is_inside(&s)) {
+        for (int k = count; k < all; k++) {
+            for (int i = 0; i < VWIDTH; i++) rows[k][i] = vset(0);
+        }
     }
     for (int i = 0; i < VWIDTH; i++) {
         const WinogradGrad plane = plane_of_column(w, b, t, column + i);
@@ -167,10 +174,10 @@ VINLINE void load_transposed(const int side, const bool pooled, const WeightGrad
     for (int k = 0; k < all; k++) transpose_vectors(rows[k]);
 }
 
-/* Transforms the gradients of a square, VWIDTH channels of a tile, to [frequencies][16 samples][columns]. Squares are
- * numbered tile by tile, columns outermost, and the next one is asked for. */
-VINLINE void transform_grads_of_square(const int tile, const bool pooled, const WeightGrad *w, const OuterBlock *b,
-                                       int64_t number, Real *result)
+/* Transforms the gradients of VWIDTH channels in a tile, to their place in [frequencies][tiles][16 samples][columns].
+ * The number counts tiles, then vectors of columns; what the next number needs is asked for. */
+VINLINE void transform_grads_of_tile(const int tile, const bool pooled, const WeightGrad *w, const OuterBlock *b,
+                                     int64_t number, Real *result)
 {
     const int side = pooled ? tile / WINOGRAD_POOL : tile;
     const int64_t stride = grads_stride(b) * WEFT_LANES, t = number % b->tiles, column = number / b->tiles * VWIDTH;
@@ -184,9 +191,11 @@ VINLINE void transform_grads_of_square(const int tile, const bool pooled, const 
             const WinogradGrad ahead = plane_of_column(w, b, &next, next_column + i);
             V room[LARGEST_TILE * LARGEST_TILE];
             if (part == 0) prefetch_grads(&ahead, &next.square, tile);
-            for (int k = 0; k < side * side && pooled; k++)
-                unpool(rows[k][i], (I)rows[side * side + k][i], tile,
-                       room + (k / side * tile + k % side) * WINOGRAD_POOL);
+            if (pooled) {
+                for (int k = 0; k < side * side; k++)
+                    unpool(rows[k][i], (I)rows[side * side + k][i], tile,
+                           room + (k / side * tile + k % side) * WINOGRAD_POOL);
+            }
             transform(output_line_adjoint, tile, tile, winograd_window(tile),
                       pooled ? grid_of(room, tile)
                              : (Grid){(Real *)&rows[0][i], tile * VWIDTH * VWIDTH, VWIDTH * VWIDTH},
@@ -199,8 +208,8 @@ VINLINE void transform_grads_of(const int tile, const WeightGrad *w, const Outer
 {
     for (int64_t number = 0; number < b->columns / VWIDTH * b->tiles; number++) {
         if (tile % WINOGRAD_POOL == 0 && w->out_grad->indices)
-            transform_grads_of_square(tile, true, w, b, number, result);
-        else transform_grads_of_square(tile, false, w, b, number, result);
+            transform_grads_of_tile(tile, true, w, b, number, result);
+        else transform_grads_of_tile(tile, false, w, b, number, result);
     }
 }
 
@@ -216,16 +225,16 @@ static void transform_inputs(const WeightGrad *w, const OuterBlock *b, int64_t c
     const int64_t all = winograd_tiles(shape), area = shape->height.in * shape->width.in;
     const int64_t stride = winograd_stride(channels, b->tiles);
     int64_t count;
-    for (int64_t tile = 0; tile < b->tiles; tile += count) {
-        const int64_t group = (b->first + tile) / all, first = (b->first + tile) % all;
-        count = conv_smaller(all - first, b->tiles - tile);
+    for (int64_t t = 0; t < b->tiles; t += count) {
+        const int64_t group = (b->first + t) / all, first = (b->first + t) % all;
+        count = conv_smaller(all - first, b->tiles - t);
         for (int64_t c = 0; c < channels; c++)
             transform_windows(shape, at(w->in, (group * shape->in_channels + channel + c) * area, 0),
-                              (Tiles){first, count}, at(result, c * b->tiles + tile, 0), stride);
+                              (Tiles){first, count}, at(result, c * b->tiles + t, 0), stride);
     }
 }
 
-/* Adds a block's products to the sums [frequencies][C][columns]. */
+/* Adds a block's products to the sums of its columns. */
 static void add_block(const WeightGrad *w, const OuterBlock *b, Real *scratch, Real *sums)
 {
     const ConvShape *shape = w->shape;
@@ -242,46 +251,49 @@ static void add_block(const WeightGrad *w, const OuterBlock *b, Real *scratch, R
     }
 }
 
-/* The sums of a part of the batch for the block of output channels from o on: [frequencies][C][columns]. */
-static Real *outer_sums(const WeightGrad *w, int64_t part, int64_t o)
+/* The sums of a part of the batch for a block of columns: [frequencies][C][columns of the block], frequencies
+ * sums_stride apart. */
+static Real *outer_sums(const WeightGrad *w, int64_t part, int64_t block)
 {
-    const int64_t block = winograd_frequencies(w->shape) * sums_stride(w->shape, COLUMNS) * WEFT_LANES;
-    return w->products + part * winograd_sums(w->shape) + o / COLUMNS * block;
+    return w->sums + part * winograd_sums(w->shape) + block * winograd_block_sums(w->shape);
 }
 
-/* Items are blocks of output channels, parts of the batch outermost. */
+/* Items are blocks of columns, parts of the batch outermost. */
 static void products_range(int64_t begin, int64_t end, int thread, void *context)
 {
     const WeightGrad *w = context;
     const ConvShape *shape = w->shape;
-    const int64_t columns = winograd_columns(shape), blocks = conv_divide_up(columns, COLUMNS);
-    const int64_t parts = winograd_parts(shape), all = winograd_tiles(shape), block = winograd_outer_block(shape);
+    const int64_t column_blocks = winograd_column_blocks(shape);
     Real *scratch = w->scratch + thread * winograd_outer_scratch(shape);
     for (int64_t item = begin; item < end; item++) {
-        const int64_t part = item / blocks, last = (part + 1) * shape->groups / parts * all;
-        OuterBlock b = {.first = part * shape->groups / parts * all, .o = item % blocks * COLUMNS};
-        b.columns = conv_smaller(columns - b.o, COLUMNS);
+        const int64_t part = item / column_blocks, column_block = item % column_blocks;
+        const Parts blocks = winograd_outer_blocks(shape, part);
+        OuterBlock b = {.o = column_block * COLUMNS};
+        b.columns = conv_smaller(winograd_columns(shape) - b.o, COLUMNS);
         b.channels = conv_smaller(shape->out_channels - b.o, b.columns);
-        for (; b.first < last; b.first += b.tiles) {
-            b.tiles = conv_smaller(last - b.first, block);
-            add_block(w, &b, scratch, outer_sums(w, part, b.o));
-            b.resume = true;
+        for (int64_t block = 0; block < blocks.count; block++) {
+            const Tiles tiles = tiles_of_block(blocks, block);
+            b.first = winograd_part_begin(shape, part) + tiles.first;
+            b.tiles = tiles.count;
+            b.resume = block > 0;
+            add_block(w, &b, scratch, outer_sums(w, part, column_block));
         }
     }
 }
 
 /* Adds up the parts and transforms the sums back, for 16 output channels and one input channel: an item of a block of
- * output channels, whose sums are [frequencies][C][columns]. */
+ * columns, whose sums are [frequencies][C][columns]. */
 VINLINE void weight_of(const int tile, const WeightGrad *w, int64_t begin, int64_t end)
 {
     const int window = winograd_window(tile);
     const int64_t in_channels = w->shape->in_channels, out_channels = w->shape->out_channels;
+    enum { AHEAD = 2 }; /* items whose sums are asked for ahead of their use */
     const int64_t columns = winograd_columns(w->shape), parts = winograd_parts(w->shape);
     const int64_t per_block = in_channels * COLUMNS / WEFT_LANES, apart = winograd_sums(w->shape);
     for (int64_t item = begin; item < end; item++) {
         const int64_t o = item / per_block * COLUMNS, width = conv_smaller(columns - o, COLUMNS);
         const int64_t stride = sums_stride(w->shape, width);
-        const Real *sums = at(outer_sums(w, 0, o), item % per_block, 0);
+        const Real *sums = at(outer_sums(w, 0, item / per_block), item % per_block, 0);
         Real scattered[TAPS * WEFT_LANES] __attribute__((aligned(64)));
         for (int part = 0; part < VPARTS; part++) {
             V u[LARGEST_WINDOW * LARGEST_WINDOW];
@@ -289,7 +301,7 @@ VINLINE void weight_of(const int tile, const WeightGrad *w, int64_t begin, int64
                 const Real *sum = at(sums, f * stride, part);
                 u[f] = vload(sum);
                 for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * apart);
-                for (int64_t i = 0; i < parts; i++) __builtin_prefetch(at(sum + i * apart, 2, 0));
+                for (int64_t i = 0; i < parts; i++) __builtin_prefetch(at(sum + i * apart, AHEAD, 0));
             }
             transform(weight_line_adjoint, tile, window, KERNEL_SIDE, grid_of(u, window),
                       (Grid){scattered + part * VWIDTH, KERNEL_SIDE * WEFT_LANES, WEFT_LANES});
@@ -312,8 +324,9 @@ static void weight_range(int64_t begin, int64_t end, int thread, void *context)
 void KERNEL(winograd_weight_grad)(Real *weight_grad, const Real *in, const WinogradGrad *out_grad, Real *scratch,
                                   const ConvShape *shape)
 {
-    int64_t columns = winograd_columns(shape), parts = winograd_parts(shape);
+    enum { GRAIN = 16 }; /* items of weight_range that are worth a thread's while */
+    const int64_t parts = winograd_parts(shape);
     WeightGrad w = {shape, in, out_grad, weight_grad, scratch, scratch + parts * winograd_sums(shape)};
-    parallel_for(parts * ((columns + COLUMNS - 1) / COLUMNS), 1, products_range, &w);
-    parallel_for(shape->in_channels * columns / WEFT_LANES, 16, weight_range, &w);
+    parallel_for(parts * winograd_column_blocks(shape), 1, products_range, &w);
+    parallel_for(shape->in_channels * winograd_columns(shape) / WEFT_LANES, GRAIN, weight_range, &w);
 }
