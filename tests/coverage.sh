@@ -8,7 +8,7 @@ folder=$(make -s MODE=coverage print-build)
 make -j"$(nproc)" MODE=coverage unit > "$work/build" 2>&1 || { tail -n 20 "$work/build"; exit 1; }
 find "$folder" -name '*.gcda' -delete
 # Threads would wait for each other to count the same lines; nor are counts atomic (the Makefile's
-# -fprofile-update=single), which would take six times as long.
+# -fprofile-update=single), which would take six times as long: where a test asks for threads, a few may be off.
 counted env OMP_NUM_THREADS=1 "$folder/tests/unit" --timeout 3600
 
 # gcov writes COUNT:LINE:TEXT: "-" is no code, "#####" code that never ran. A header is in many objects: lines are

@@ -31,8 +31,8 @@ enum {
     WINOGRAD_CHANNELS = 32,    /* channels whose products are computed together, a multiple of 8 */
     WINOGRAD_ROWS = 32,        /* input channels whose dU are computed together, a multiple of 4, */
     WINOGRAD_COLUMNS = 64,     /* and output channels whose are, a multiple of 16 */
-    WINOGRAD_BYTES = 896 * 1024, /* of transformed tiles and products that are worked on together, if two tiles have so
-                                  * few: they are to stay in the second-level cache beside what streams through it */
+    WINOGRAD_BYTES = 896 * 1024, /* of transformed tiles and products that are worked on together: they are to stay in
+                                  * the second-level cache beside what streams through it; see winograd_blocks_of */
 };
 
 /* Max-pooling with a window of 2 after the convolution, where tiles hold whole windows (winograd_can_pool). */
@@ -167,9 +167,9 @@ static inline int64_t winograd_packed_count(const ConvShape *shape)
     return conv_divide_up(shape->out_channels, WINOGRAD_CHANNELS) * winograd_packed(shape).block;
 }
 
-/* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as the second-level
- * cache has room for, but two where it has not, and never a single one while there are others, which would be slow. It
- * decides the order of work, not the result. */
+/* Tiles that are worked on together, of `all`, when so many channels' transforms are kept: as many as there is room
+ * for, but at least two, and three where one would be left over: a single tile would be slow. It decides the order of
+ * work, not the result. */
 static inline Parts winograd_blocks_of(const ConvShape *shape, int64_t all, int64_t channels)
 {
     enum { FEWEST = 2 };
@@ -194,12 +194,12 @@ static inline int64_t winograd_thread_scratch(const ConvShape *shape, bool input
            (winograd_stride(channels, tiles) + winograd_stride(WINOGRAD_CHANNELS, tiles));
 }
 
-/* ---- The gradient of the weights: dU [C][columns] of a frequency is a sum of outer products over samples ---- */
+/* ---- The gradient of the weights: dU [C][O] of a frequency is a sum of outer products over tiles and samples ---- */
 
-/* Output channels, filled up to whole vectors. */
+/* The columns of dU: output channels, filled up to a multiple of 16. */
 static inline int64_t winograd_columns(const ConvShape *shape)
 {
-    return (shape->out_channels + WEFT_LANES - 1) / WEFT_LANES * WEFT_LANES;
+    return conv_divide_up(shape->out_channels, WEFT_LANES) * WEFT_LANES;
 }
 
 /* Blocks of columns, and the columns of the widest. */
@@ -241,7 +241,8 @@ static inline Parts winograd_outer_blocks(const ConvShape *shape, int64_t part)
                               winograd_outer_rows(shape) + winograd_block_columns(shape));
 }
 
-/* Values of one thread's scratch memory. */
+/* Values of one thread's scratch memory, enough for any part: that with the most tiles need not have the largest block
+ * (two parts of 3 and 4 tiles, 3 at a time: blocks of 3, and of 2 and 2). */
 static inline int64_t winograd_outer_scratch(const ConvShape *shape)
 {
     int64_t tiles = 0;

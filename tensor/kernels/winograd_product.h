@@ -1,7 +1,7 @@
 /* Winograd's products over channels, for the forward pass and the gradient of the input. For kernels.
  *
  * Why they are fast: a register tile of 8 channels by 3 tiles of accumulators (4 by 3 where there are 16 registers)
- * takes 24 fused multiply-adds for 3 loads and 8 broadcasts, as the direct convolution's does. */
+ * takes 24 fused multiply-adds for 3 loads and 8 broadcasts (12 for 3 and 4), as the direct convolution's does. */
 #ifndef WEFT_KERNEL_WINOGRAD_PRODUCT_H
 #define WEFT_KERNEL_WINOGRAD_PRODUCT_H
 
@@ -20,7 +20,7 @@ enum {
 /* The next width of register tile for `left` columns: 3, but never leaving a single one, which would be slow. */
 VINLINE int64_t next_width(int64_t left)
 {
-    return left == 4 || left == 2 ? 2 : left < WIDTH ? left : WIDTH;
+    return left == 4 ? 2 : conv_smaller(left, WIDTH);
 }
 
 /* What is summed over `count` channels: packed weights, transposed for the gradient of the input, by the transforms

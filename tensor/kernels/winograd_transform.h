@@ -207,7 +207,7 @@ VINLINE void prefetch_grads(const WinogradGrad *plane, const Square *s, const in
         __builtin_prefetch(places + i * pooled.width * WEFT_LANES, 0, SECOND_LEVEL);
 }
 
-/* Tiles of one map that are worked on together. */
+/* Consecutive tiles that are worked on together, counted in a map or through a part of the batch. */
 typedef struct Tiles {
     int64_t first, count;
 } Tiles;

@@ -1,9 +1,9 @@
 /* Winograd's convolution: the gradient of the weights.
  *
  * dU of a frequency is a matrix product over tiles and samples, [C][tiles * 16] by [tiles * 16][O]. The lanes are part
- * of what is summed over, so the gradient is transposed, output channels innermost: sums then fill whole vectors (on
- * AVX-512 6 input channels by 64 output channels are 24 accumulators), and no lane is ever folded. Lanes without a
- * sample add nothing: they are zero in gradients. */
+ * of what is summed over, so the gradient is transposed, output channels innermost: sums then fill whole vectors (of
+ * floats on AVX-512 6 input channels by 64 output channels are 24 accumulators), and no lane is ever folded. Lanes
+ * without a sample add nothing: they are zero in gradients, while inputs repeat the last sample there. */
 #include "tensor/kernels/winograd_transform.h"
 #include "tensor/parallel.h"
 
@@ -64,8 +64,8 @@ VINLINE void outer_tile(int height, int width, int64_t samples, const Real *wind
     }
     for (int64_t i = 0; i < samples; i++) {
         V x[OUTER_WIDTH];
-        /* As many sums from the rows below on, which may be farther away than the second-level cache. On AVX-512 they
-         * are those that the next tile adds to. */
+        /* The sums may be farther away than the second-level cache. These are as many as this tile's, from the row
+         * below it on: the next tile's where a tile is as wide as the block, as with floats on AVX-512. */
         if (i < height * width) __builtin_prefetch(sums + height * columns + i * VWIDTH, 1);
 #pragma GCC unroll 8
         for (int o = 0; o < width; o++) x[o] = vload(grads + i * columns + o * VWIDTH);
@@ -281,14 +281,14 @@ static void products_range(int64_t begin, int64_t end, int thread, void *context
     }
 }
 
-/* Adds up the parts and transforms the sums back, for 16 output channels and one input channel: an item of a block of
- * columns, whose sums are [frequencies][C][columns]. */
+/* Items are 16 columns of one input channel: [blocks of columns][C][columns / 16]. Adds up the parts of the batch and
+ * transforms the sums back. */
 VINLINE void weight_of(const int tile, const WeightGrad *w, int64_t begin, int64_t end)
 {
     const int window = winograd_window(tile);
     const int64_t in_channels = w->shape->in_channels, out_channels = w->shape->out_channels;
     enum { AHEAD = 2 }; /* items whose sums are asked for ahead of their use */
-    const int64_t columns = winograd_columns(w->shape), parts = winograd_parts(w->shape);
+    const int64_t columns = winograd_columns(w->shape), batch_parts = winograd_parts(w->shape);
     const int64_t per_block = in_channels * COLUMNS / WEFT_LANES, apart = winograd_sums(w->shape);
     for (int64_t item = begin; item < end; item++) {
         const int64_t o = item / per_block * COLUMNS, width = conv_smaller(columns - o, COLUMNS);
@@ -300,8 +300,8 @@ VINLINE void weight_of(const int tile, const WeightGrad *w, int64_t begin, int64
             for (int f = 0; f < window * window; f++) {
                 const Real *sum = at(sums, f * stride, part);
                 u[f] = vload(sum);
-                for (int64_t i = 1; i < parts; i++) u[f] += vload(sum + i * apart);
-                for (int64_t i = 0; i < parts; i++) __builtin_prefetch(at(sum + i * apart, AHEAD, 0));
+                for (int64_t i = 1; i < batch_parts; i++) u[f] += vload(sum + i * apart);
+                for (int64_t i = 0; i < batch_parts; i++) __builtin_prefetch(at(sum + i * apart, AHEAD, 0));
             }
             transform(weight_line_adjoint, tile, window, KERNEL_SIDE, grid_of(u, window),
                       (Grid){scattered + part * VWIDTH, KERNEL_SIDE * WEFT_LANES, WEFT_LANES});
