@@ -88,15 +88,17 @@ typedef struct TestPass {
 #define trainer_test(result, ...) trainer_test_with((result), (TestPass){__VA_ARGS__, .end = 0})
 bool trainer_test_with(PassMetrics *result, TestPass pass) WEFT_CHECKED;
 
-/* An app: a model and its defaults, each of which an option on the command line can change. */
+/* An app: a model and its defaults, each of which an option on the command line can change. Their ranges are those of
+ * the options; none has a default of its own but where it says so. */
 typedef struct TrainerApp {
-    const char *name;                  /* of the program: begins its messages */
+    const char *name;                  /* of the program: begins its messages; not NULL */
     const char *about;                 /* one line for --help; NULL: none */
     const char *data;                  /* folder of the data set; NULL: data/mnist */
-    Module *(*model)(double dropout);  /* a network for images [N, 1, 28, 28] and 10 classes; NULL: failed */
+    Module *(*model)(double dropout);  /* a network for images [N, 1, 28, 28] and 10 classes; its result NULL: failed */
     Criterion *criterion;              /* NULL: op_nll_loss */
-    int64_t epochs, batch_size;
-    double lr, momentum, weight_decay, dropout;
+    int64_t epochs, batch_size;        /* from 1 to 1,000,000 and to 65,536 */
+    double lr, weight_decay;           /* from 0 to below 1,000 */
+    double momentum, dropout;          /* from 0 to below 1, as the next */
     double label_smoothing;            /* of training; the criterion alone is measured */
     ScheduleKind schedule;
     bool cycle_momentum;               /* one cycle: the momentum too, unless --momentum is given */

@@ -124,13 +124,13 @@ static bool check_writable(const char *path)
 }
 
 /* --export, if it is asked for. */
-static bool export_network(const TrainerSession *session, Module *model)
+static bool export_network(const TrainerSession *session, Module *model, bool dry_run)
 {
     Criterion *criterion = session->app->criterion;
     const bool probabilities = criterion == NULL || criterion == op_nll_loss;
     return session->options.export == NULL ||
            nn_export_onnx(model, SHAPE(1, 1, 28, 28), session->options.export, .input_name = "images",
-                          .output_name = probabilities ? "log_probabilities" : "output");
+                          .output_name = probabilities ? "log_probabilities" : "output", .dry_run = dry_run);
 }
 
 static bool show_summary(const TrainerSession *session)
@@ -150,7 +150,7 @@ static bool evaluate(TrainerSession *session)
     bool ok = trainer_run_open(&run, session, (uint64_t)session->options.seed);
     ok = ok && check_writable(session->options.export);
     if (ok) print_remarks(session, run.model);
-    ok = ok && trainer_run_test(&run, session, &test) && export_network(session, run.model);
+    ok = ok && trainer_run_test(&run, session, &test) && export_network(session, run.model, false);
     trainer_display_clear(&session->display);
     ok = ok && trainer_report_write(session, &run, &test);
     if (ok) print_result(session, run.model, &test, test.seconds);
@@ -184,12 +184,13 @@ static bool log_again(TrainerSession *session, const Metrics *own)
     return ok;
 }
 
-/* Before the first run trains: everything that could fail without training has been tried by now but the log, which is
- * last so that none is left by a training that does not begin. */
+/* Before the first run trains, what could fail after it is tried: files have been, what is left is whether the network
+ * can be exported. The log is last, so that none is left by a training that does not begin. */
 static bool begin(TrainerSession *session, const TrainerRun *run)
 {
     const TrainerOptions *options = &session->options;
     print_remarks(session, run->model);
+    if (!export_network(session, run->model, true)) return false;
     if (!trainer_log_open(&session->log, options->log, options->runs > 1)) return false;
     if (!options->quiet) print_start(session, run);
     return log_again(session, &run->metrics);
@@ -200,7 +201,7 @@ static bool report_last(const TrainerSession *session, const TrainerRun *run)
     return trainer_report_write(session, run, &run->metrics.epochs[run->metrics.count - 1].test);
 }
 
-/* One of the runs, and what it prints and leaves. */
+/* One of the runs, and what it prints and leaves: in that order, as a file that cannot be written takes no result. */
 static bool train_once(TrainerSession *session)
 {
     TrainerRun run;
@@ -212,11 +213,11 @@ static bool train_once(TrainerSession *session)
     start -= trainer_seconds(&run.metrics);
     ok = ok && trainer_run_train(&run, session);
     trainer_display_clear(&session->display);
+    if (ok) print_run(session, &run, trainer_clock() - start);
     if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
-    ok = ok && export_network(session, run.model);
+    ok = ok && export_network(session, run.model, false);
     for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);
     if (ok && number == session->options.runs) ok = report_last(session, &run);
-    if (ok) print_run(session, &run, trainer_clock() - start);
     trainer_run_close(&run);
     return ok;
 }
@@ -302,10 +303,15 @@ int trainer_main(int argc, char **argv, const TrainerApp *app)
 {
     weft_error_clear();
     interrupted = 0;
+    if (app == NULL || app->name == NULL || app->model == NULL) {
+        fprintf(stderr, "trainer_main: the app, its name or its model is NULL\n");
+        return EXIT_FAILED;
+    }
     const TrainerOptions defaults = trainer_options_default(app);
     TrainerSession session = {.app = app, .argc = argc, .argv = argv, .options = defaults, .first_run = 1,
                               .progress = on_step};
     TrainerOptions *options = &session.options;
+    if (!trainer_options_check(&defaults)) return failure(&session);
     if (!trainer_options_parse(options, argc, argv)) return usage_error(app);
     session.display = (TrainerDisplay){.runs = options->runs, .epochs = options->epochs, .quiet = options->quiet,
                                        .held_out = options->validate > 0};

@@ -111,6 +111,33 @@ TrainerOptions trainer_options_default(const TrainerApp *app)
                             .threads = weft_threads()};
 }
 
+static bool in_range(const Option *option, double value)
+{
+    return value >= option->low && (option->kind == VALUE_COUNT ? value <= option->high : value < option->high);
+}
+
+/* Of an option with a default: of others it is 0, whatever their range. */
+static bool is_default_in_range(const Option *option, const TrainerOptions *defaults)
+{
+    const void *member = (const char *)defaults + option->offset;
+    switch (option->kind) {
+    case VALUE_COUNT: return in_range(option, (double)*(const int64_t *)member);
+    case VALUE_NUMBER: return in_range(option, *(const double *)member);
+    case VALUE_SCHEDULE: return (unsigned)*(const ScheduleKind *)member < SCHEDULE_COUNT;
+    default: return true;
+    }
+}
+
+bool trainer_options_check(const TrainerOptions *defaults)
+{
+    for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {
+        bool none = option->offset == IN(limit) || option->offset == IN(validate);
+        if (none || !(option->tasks & KEPT) || is_default_in_range(option, defaults)) continue;
+        return weft_fail("the app's default of --%s is out of range", option->name);
+    }
+    return augment_check(&defaults->augment);
+}
+
 /* ---- Parsing ---- */
 
 /* Whether the text is written with these characters only: what strtod reads beyond them (spaces, 0x10, nan) is more
@@ -125,8 +152,7 @@ static bool parse_count(const Option *option, const char *text, int64_t *result)
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (!is_written_with(text, "+-0123456789") || *end != '\0' || errno != 0 || (double)value < option->low ||
-        (double)value > option->high) {
+    if (!is_written_with(text, "+-0123456789") || *end != '\0' || errno != 0 || !in_range(option, (double)value)) {
         return weft_fail("--%s takes a whole number from %.0f to %.0f, not '%s'", option->name, option->low,
                          option->high, text);
     }
@@ -138,7 +164,7 @@ static bool parse_number(const Option *option, const char *text, double *result)
 {
     char *end;
     double value = strtod(text, &end);
-    if (!is_written_with(text, "+-.0123456789eE") || *end != '\0' || !(value >= option->low && value < option->high)) {
+    if (!is_written_with(text, "+-.0123456789eE") || *end != '\0' || !in_range(option, value)) {
         return weft_fail("--%s takes a number from %g to below %g, not '%s'", option->name, option->low, option->high,
                          text);
     }

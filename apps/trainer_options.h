@@ -30,6 +30,8 @@ typedef struct TrainerOptions {
 
 /* What holds where the command line says nothing. */
 TrainerOptions trainer_options_default(const TrainerApp *app);
+/* Whether what an app says of its training is in the options' ranges; false with an error that names the option. */
+bool trainer_options_check(const TrainerOptions *defaults) WEFT_CHECKED;
 /* Reads the command line over the defaults. False with an error that names the option; texts point into argv. */
 bool trainer_options_parse(TrainerOptions *options, int argc, char **argv) WEFT_CHECKED;
 /* Whether an option, "dropout", was on the command line. */

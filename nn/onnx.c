@@ -230,7 +230,7 @@ static OnnxValue *value_of(Exporter *exporter, int64_t i)
     OnnxCall call = {.graph = &exporter->graph, .node = a->node, .input_count = a->node->input_count};
     if (!check_same(a->node, b->node) || !common_shape(&call.shape, a, b)) return NULL;
     for (int k = 0; k < call.input_count; k++) {
-        if (a->node->inputs[k].tensor == TENSOR_NONE) continue;
+        if (a->node->inputs[k].tensor == TENSOR_NONE && b->node->inputs[k].tensor == TENSOR_NONE) continue;
         if (!(call.inputs[k] = input_of(exporter, i, k))) return NULL;
     }
     if (node_is_conversion(a->node)) return call.inputs[0];
@@ -277,7 +277,7 @@ static bool write_graph(Exporter *exporter, OnnxValue *output)
         bool other = a->shape.size[d] != BATCHES[0] || b->shape.size[d] != BATCHES[1];
         if (to.shape.size[d] == ONNX_BATCH && other) to.shape.size[d] = ONNX_UNKNOWN;
     }
-    return onnx_file_write(exporter->options->path, &exporter->graph, from, to);
+    return exporter->options->dry_run || onnx_file_write(exporter->options->path, &exporter->graph, from, to);
 }
 
 static bool write_all(Exporter *exporter)

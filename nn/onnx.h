@@ -12,6 +12,7 @@ typedef struct OnnxExport {
     Shape input;                          /* of a batch, [1, 1, 28, 28], say; the size of dimension 0 does not matter */
     const char *path;
     const char *input_name, *output_name; /* what users of the file call them; NULL: "input" and "output" */
+    bool dry_run;                         /* does everything but write the file: whether it could be */
     char end;
 } OnnxExport;
 

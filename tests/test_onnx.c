@@ -553,6 +553,10 @@ FORWARD(norm_dropout, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_
 FORWARD(norm_dropout_of_batch, op_batch_norm2d(op_reshape(x, SHAPE(-1, 1, 1, 3)), TENSOR_NONE, TENSOR_NONE,
                                                tensor_zeros(SHAPE(1)), tensor_full(SHAPE(1), 1),
                                                .dropout = tensor_size(x, 0) > 8 ? 0.5 : 0))
+FORWARD(bias_for_more, op_linear(x, tensor_full(SHAPE(1, 3), 1),
+                                 tensor_size(x, 0) > 8 ? tensor_full(SHAPE(1), 1) : TENSOR_NONE))
+FORWARD(bias_for_fewer, op_linear(x, tensor_full(SHAPE(1, 3), 1),
+                                  tensor_size(x, 0) > 8 ? TENSOR_NONE : tensor_full(SHAPE(1), 1)))
 FORWARD(too_large, op_mul(x, tensor_full(SHAPE(3), 1e300)))
 
 static Tensor *forward_other_input(Module *self, Tensor *x)
@@ -572,8 +576,21 @@ TEST(onnx_refuses_what_depends_on_the_batch)
     REFUSED(other_op, "tanh is called where exp is in a larger batch");
     REFUSED(other_input, "sub takes another tensor");
     REFUSED(more, "1 ops become 2");
+    REFUSED(bias_for_more, "linear takes another tensor in a larger batch");
+    REFUSED(bias_for_fewer, "linear takes another tensor in a larger batch");
     REFUSED(rank, "[5, 3] becomes [16, 3, 1]");
     REFUSED(norm_dropout_of_batch, "batch_norm2d: what it is depends on the size of the batch");
+}
+
+TEST(onnx_dry_run_writes_nothing)
+{
+    Module *module = tried_new(forward_scaled), *other = tried_new(forward_dropout);
+    CHECK(nn_export_onnx(module, SHAPE(1, 3), test_path("net.onnx"), .dry_run = true));
+    CHECK_EQUAL(test_read(test_path("net.onnx")).count, 0);
+    CHECK(!nn_export_onnx(other, SHAPE(1, 3), test_path("net.onnx"), .dry_run = true));
+    CHECK_ERROR("onnx: dropout cannot be written");
+    nn_free(module);
+    nn_free(other);
 }
 
 TEST(onnx_refuses_what_it_cannot_say)

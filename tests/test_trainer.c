@@ -435,6 +435,139 @@ TEST(help_of_an_app_that_says_nothing_of_itself)
     CHECK(memcmp(test_read(test_path("help")).at, head, strlen(head)) == 0);
 }
 
+/* ---- Apps of one's own, on files of MNIST's names ---- */
+
+enum { DIGITS = 12, PIXELS = MNIST_SIDE * MNIST_SIDE };
+
+/* An idx file of bytes in one or three dimensions; of images with the label's row bright. */
+static bool write_idx(const char *name, int dimensions)
+{
+    static const int sizes[] = {DIGITS, MNIST_SIDE, MNIST_SIDE};
+    static uint8_t bytes[16 + DIGITS * PIXELS];
+    uint8_t *values = bytes + 4 + 4 * dimensions;
+    const int size = dimensions == 1 ? 1 : PIXELS;
+    memset(bytes, 0, sizeof bytes);
+    bytes[2] = 8;
+    bytes[3] = (uint8_t)dimensions;
+    for (int i = 0; i < dimensions; i++) bytes[4 + 4 * i + 3] = (uint8_t)sizes[i];
+    for (int n = 0; n < DIGITS; n++) {
+        const int label = n % MNIST_CLASSES;
+        if (dimensions == 1) values[n] = (uint8_t)label;
+        else memset(values + n * PIXELS + 2 * label * MNIST_SIDE, 255, MNIST_SIDE);
+    }
+    return test_write(test_path(name), bytes, (size_t)(values - bytes) + (size_t)(DIGITS * size));
+}
+
+static bool write_digits(void)
+{
+    return write_idx("train-images-idx3-ubyte", 3) && write_idx("train-labels-idx1-ubyte", 1) &&
+           write_idx("t10k-images-idx3-ubyte", 3) && write_idx("t10k-labels-idx1-ubyte", 1);
+}
+
+/* Runs the app with these options, of which two at most are a test_path, on the digits; what it prints is in the file
+ * "said". */
+#define RUN(app, ...) run_app(&(app), (const char *[]){"app", __VA_ARGS__, NULL})
+static int run_app(const TrainerApp *app, const char **argv)
+{
+    TrainerApp own = *app;
+    int argc = 0, kept[2];
+    while (argv[argc] != NULL) argc++;
+    own.data = test_path(".");
+    test_redirect(test_path("said"), kept);
+    int status = trainer_main(argc, (char **)argv, &own);
+    test_put_back(kept);
+    return status;
+}
+
+static bool said(const char *text)
+{
+    return strstr(test_read_text(test_path("said")), text) != NULL;
+}
+
+static Module *digit_net(double dropout)
+{
+    return nn_sequential(nn_flatten(), nn_dropout(dropout), nn_linear(PIXELS, MNIST_CLASSES), nn_log_softmax(1));
+}
+
+static const TrainerApp digit_app = {.name = "app", .model = digit_net, .epochs = 1, .batch_size = 5, .lr = 0.1};
+
+/* What an app leaves out is not what nothing, or a crash, comes of. */
+TEST(trainer_main_refuses_an_app_whose_defaults_are_out_of_range)
+{
+    TrainerApp app = digit_app;
+    CHECK(write_digits());
+    CHECK_EQUAL(RUN(app, "--report", test_path("report")), 0);
+    app.epochs = 0;
+    CHECK_EQUAL(RUN(app, "--report", test_path("report")), 1);
+    CHECK(said("app: the app's default of --epochs is out of range\n"));
+    CHECK_EQUAL(RUN(app, "--epochs", "1"), 1);
+    app = (TrainerApp){.name = "app", .model = digit_net, .epochs = 1};
+    CHECK_EQUAL(RUN(app, "--quiet"), 1);
+    CHECK(said("--batch-size is out of range"));
+    app = digit_app;
+    app.momentum = 1;
+    CHECK_EQUAL(RUN(app, "--quiet"), 1);
+    CHECK(said("--momentum is out of range"));
+    app.momentum = NAN;
+    CHECK_EQUAL(RUN(app, "--quiet"), 1);
+    app.momentum = 0;
+    app.schedule = (ScheduleKind)3;
+    CHECK_EQUAL(RUN(app, "--help"), 1);
+    CHECK(said("--schedule is out of range"));
+    app.schedule = SCHEDULE_CONSTANT;
+    app.augmentation.scale = 2;
+    CHECK_EQUAL(RUN(app, "--quiet"), 1);
+    CHECK(said("scale is 2"));
+    app = digit_app;
+    app.model = NULL;
+    CHECK_EQUAL(RUN(app, "--quiet"), 1);
+    CHECK(said("its model is NULL"));
+    CHECK(!weft_error());
+}
+
+static int batches_seen;
+
+static Tensor *forward_unexportable(Module *self, Tensor *x)
+{
+    Tensor *y = nn_forward_children(self, x);
+    batches_seen++;
+    return op_dropout(y, 0.5, (RandomKey){.seed = 1});
+}
+
+static Module *unexportable_net(double dropout)
+{
+    Module *module = digit_net(dropout);
+    if (module) module->forward = forward_unexportable;
+    return module;
+}
+
+/* A network that cannot be exported is one before it has trained. */
+TEST(trainer_main_tries_the_export_first)
+{
+    TrainerApp app = digit_app;
+    app.model = unexportable_net;
+    CHECK(write_digits());
+    CHECK_EQUAL(RUN(app, "--export", test_path("net"), "--log", test_path("log")), 1);
+    CHECK(said("app: onnx: dropout cannot be written"));
+    CHECK_EQUAL(batches_seen, 2);
+    CHECK_EQUAL(test_read(test_path("log")).count, 0);
+}
+
+/* A result is told even if a file of it cannot be written. */
+TEST(trainer_main_tells_the_result_before_it_writes_files)
+{
+    struct rlimit limit;
+    CHECK(write_digits() && getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK_EQUAL(RUN(digit_app, "--quiet", "--save", test_path("net")), 0);
+    const struct rlimit small = {.rlim_cur = 20000, .rlim_max = limit.rlim_max}; /* less than the weights take */
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    const int status = RUN(digit_app, "--quiet", "--save", test_path("net"));
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK_EQUAL(status, 1);
+    CHECK(said("7,850 parameters, test accuracy "));
+    CHECK(said("cannot write: "));
+}
+
 TEST(metrics_list_grows)
 {
     Metrics metrics = {0};
