@@ -33,6 +33,9 @@ static const Row rows[] = {
     {5, 3, 11, 11, 5, 2, 2, 3, 0, 1, 1, PLAIN},
     {5, 3, 9, 12, 5, 1, 3, 4, 1, 1, 1, PLAIN},
     {5, 3, 12, 9, 5, 3, 1, 1, 1, 1, 1, PLAIN},
+    /* A single row or column of taps, which are neighbours all the same */
+    {5, 3, 7, 9, 5, 1, 3, 1, 0, 1, 1, PLAIN},
+    {5, 3, 9, 7, 5, 3, 1, 1, 0, 1, 1, PLAIN},
     {4, 2, 12, 13, 11, 3, 3, 1, 2, 2, 1, PLAIN},
     {4, 2, 14, 13, 3, 3, 3, 2, 3, 2, 1, PLAIN},
     {4, 2, 14, 13, 3, 3, 2, 2, 1, 3, 1, PLAIN},
@@ -55,6 +58,8 @@ static const Row rows[] = {
     {1, 40, 31, 33, 40, 2, 3, 1, 2, 1, 2, NO_BIAS},
     {1, 12, 3, 700, 12, 3, 1, 1, 1, 1, 1, PLAIN},
     {1, 20, 30, 31, 20, 3, 3, 1, 2, 2, 1, PLAIN},
+    /* nor are the rows the same that each of three phases of the input's gradient takes */
+    {1, 12, 41, 44, 96, 4, 4, 3, 0, 1, 1, PLAIN},
     /* More than 64 output channels; channels of a 1 x 1 kernel in groups */
     {2, 3, 5, 5, 70, 3, 3, 1, 1, 1, 1, PLAIN},
     {17, 14, 5, 5, 10, 1, 1, 1, 0, 1, 2, RELU},
@@ -258,6 +263,27 @@ __attribute__((constructor)) static void register_rows(void)
     }
 }
 
+/* Each number of channels that registers hold together, by each number of outputs, for taps that are one, rows of two
+ * and rows of three. */
+TEST(conv2d_of_every_number_of_channels_and_outputs)
+{
+    enum { MOST_KERNEL = 3, MOST_CHANNELS = 8, MOST_OUTPUTS = 9 };
+    for (const Kernels *const *table = weft_kernels_all(); *table; table++) {
+        weft_kernels_use(*table);
+        for (int64_t i = 0; i < MOST_KERNEL * MOST_CHANNELS * MOST_OUTPUTS && !test_failed(); i++) {
+            const int64_t kernel = 1 + i % MOST_KERNEL, channels = 1 + i / MOST_KERNEL % MOST_CHANNELS;
+            const int64_t width = i / MOST_KERNEL / MOST_CHANNELS + kernel;
+            const Row r = {1, channels, kernel, width, channels, kernel, kernel, 1, 0, 1, 1, PLAIN};
+            const Scope scope = scope_open();
+            Values values = run(&r);
+            if (!test_failed()) check_values(&r, &values);
+            values_free(&values);
+            scope_close(scope);
+        }
+    }
+    weft_kernels_use(NULL);
+}
+
 /* ---- Winograd's tiles ---- */
 
 enum { WIDE = 32, HALF = WIDE / 2 };
@@ -368,6 +394,8 @@ TEST(conv2d_is_the_direct_sum_on_maps_of_every_size)
     }
     check_against_halves(17, 24, 24, 1);
     check_against_halves(2, 24, 24, 0);
+    /* Five tiles a map: the weights' gradient works on some of one group's together with some of the next one's. */
+    check_against_halves(65, 5, 25, 1);
     CHECK(tiles[4] > 5 && tiles[5] > 5 && tiles[6] > 5);
 }
 

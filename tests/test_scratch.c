@@ -101,6 +101,8 @@ TEST(conv2d_keeps_within_its_scratch_memory)
         /* n, c, h, w, o, kernel, stride, padding, groups */
         {130, 31, 3, 3, 31, 3, 1, 1, 1}, {2, 33, 4, 31, 31, 3, 1, 1, 1}, {17, 20, 29, 31, 24, 1, 1, 0, 1},
         {1, 24, 41, 43, 40, 3, 2, 1, 1}, {18, 6, 6, 7, 9, 3, 1, 1, 3},   {2, 3, 5, 5, 70, 3, 1, 1, 1},
+        /* whose input's gradient would gather more than there is room for, in float and in double */
+        {1, 9, 36, 52, 32, 2, 2, 1, 1},  {1, 9, 21, 39, 120, 2, 3, 2, 1},
     };
     check_rows(rows, sizeof rows / sizeof *rows, run_direct);
 }
