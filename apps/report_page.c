@@ -112,8 +112,11 @@ static void write_best(FILE *file, const ReportPage *page)
                   "epoch %lld. Losses and errors that spread are on log scales.", page->test_name, loss->test.loss,
             (long long)loss->epoch, 100 * accuracy->test.accuracy, (long long)accuracy->epoch);
     const Augmentation augmentation = trainer_options_augmentation(&page->session->options);
-    if (augment_is_on(&augmentation) || page->session->options.dropout > 0)
-        fprintf(file, " Training is measured while it goes on, on the images as it sees them and with dropout.");
+    const bool changed = augment_is_on(&augmentation);
+    const bool drops = page->session->options.dropout > 0 && trainer_has_dropout(page->run->model);
+    if (changed || drops)
+        fprintf(file, " Training is measured while it goes on, %s%s%s.", changed ? "on the images as it sees them" : "",
+                changed && drops ? " and " : "", drops ? "with dropout" : "");
     fprintf(file, "</p>\n");
 }
 

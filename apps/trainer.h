@@ -68,10 +68,11 @@ typedef struct TrainPass {
     double label_smoothing;   /* above 0: steps follow op_cross_entropy with that, the criterion is measured only */
     char end;
 } TrainPass;
-/* Trains to the end of the loader's epoch, in training mode: trainer_train(&metrics, model, loader, op_nll_loss, sgd).
- * Accuracy counts rows of the output whose first maximum is at the label, as they are before the step. False with an
- * error if anything failed or the loss is not finite (parameters are then those before that step). The model is left
- * in training mode, and no gradients stay behind. */
+/* Trains for an epoch of the loader, in training mode: trainer_train(&metrics, model, loader, op_nll_loss, sgd). An
+ * epoch that was begun, by the caller or by a pass that stopped, begins anew. Accuracy counts rows of the output whose
+ * first maximum is at the label, as they are before the step. False with an error if anything failed, an error was on
+ * record before (then nothing is done), or the loss is not finite (parameters are then those before that step). The
+ * model is left in training mode, and no gradients stay behind. */
 #define trainer_train(result, ...) trainer_train_with((result), (TrainPass){__VA_ARGS__, .end = 0})
 bool trainer_train_with(PassMetrics *result, TrainPass pass) WEFT_CHECKED;
 
@@ -107,7 +108,9 @@ typedef struct TrainerApp {
 
 /* The whole command line (--help lists it), on MNIST or another data set in the same files. The one part of the library
  * that prints: results and progress to standard output, errors and remarks to standard error. Ctrl-C is handled while
- * it runs. Returns the exit status: 0 done, 1 failed with one line on standard error, 2 usage, 130 interrupted. */
+ * it runs. What stays: SIGXFSZ is ignored, so that a file that becomes too large is an error, not the end; the number
+ * of threads is that of --threads; no error is on record. Returns the exit status: 0 done, 1 failed with one line on
+ * standard error, 2 usage, 130 interrupted. */
 int trainer_main(int argc, char **argv, const TrainerApp *app);
 
 WEFT_PUBLIC_END

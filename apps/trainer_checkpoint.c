@@ -423,7 +423,10 @@ bool trainer_checkpoint_restore(TrainerRun *run, TrainerSession *session)
     bool ok = read_tensors(file, run, session) && read_draws(file, run->model) && take_metrics(run, session) &&
               read_step(file, run);
     if (ok) loader_set_epoch(run->train, run->metrics.count);
-    if (ok) session->checkpoint.epoch = run->metrics.count;
+    if (ok) {
+        session->checkpoint.run = session->first_run;
+        session->checkpoint.epoch = run->metrics.count;
+    }
     safetensors_close(&session->checkpoint.file);
     return ok;
 }

@@ -37,6 +37,13 @@ static bool on_step(const PassMetrics *so_far, int64_t step, int64_t steps, void
 
 /* ---- What is printed ---- */
 
+/* "epoch 3"; of several runs "run 2, epoch 3". */
+static void print_place(FILE *file, const TrainerSession *session, int64_t run, int64_t epoch)
+{
+    if (session->display.runs > 1) fprintf(file, "run %lld, ", (long long)run);
+    fprintf(file, "epoch %lld", (long long)epoch);
+}
+
 static void print_start(const TrainerSession *session, const TrainerRun *run)
 {
     char parameters[COMMAS_TEXT], train[COMMAS_TEXT], test[COMMAS_TEXT];
@@ -48,8 +55,9 @@ static void print_start(const TrainerSession *session, const TrainerRun *run)
            commas(session->test_count, test), session->options.validate > 0 ? "held out" : "to test");
     if (session->options.resume) {
         weft_text_print(stdout, session->options.checkpoint);
-        printf(": resuming after epoch %lld of %lld\n", (long long)run->metrics.count,
-               (long long)session->options.epochs);
+        printf(": resuming after ");
+        print_place(stdout, session, session->first_run, run->metrics.count);
+        printf(" of %lld\n", (long long)session->options.epochs);
     }
     fflush(stdout);
 }
@@ -94,20 +102,11 @@ static void print_profile(TrainerSession *session)
     trainer_profile_print(&session->profile, stdout, columns);
 }
 
-static bool has_layer(const Module *module, const char *type)
-{
-    if (strcmp(module->type, type) == 0) return true;
-    for (int64_t i = 0; i < module->child_count; i++) {
-        if (has_layer(module->children[i].module, type)) return true;
-    }
-    return false;
-}
-
 /* Options that are accepted but change nothing here. */
 static void print_remarks(const TrainerSession *session, const Module *model)
 {
     const TrainerOptions *options = &session->options;
-    if (trainer_options_given(options, "dropout") && !has_layer(model, "Dropout")) {
+    if (trainer_options_given(options, "dropout") && !trainer_has_dropout(model)) {
         fprintf(stderr, "%s: remark: --dropout changes nothing: this network has no dropout\n", session->app->name);
     }
     if (options->threads > 1 && !weft_has_openmp()) {
@@ -270,20 +269,27 @@ static int usage_error(const TrainerApp *app)
 static int failure(const TrainerSession *session)
 {
     const TrainerDisplay *display = &session->display;
+    const TrainerCheckpoint *checkpoint = &session->checkpoint;
+    const bool done = checkpoint->run == display->runs && checkpoint->epoch == display->epochs;
     if (session->reported) return EXIT_FAILED;
     fprintf(stderr, "%s: ", session->app->name);
-    if (display->epoch > 0 && display->runs > 1) fprintf(stderr, "run %lld, ", (long long)display->run);
-    if (display->epoch > 0) fprintf(stderr, "epoch %lld: ", (long long)display->epoch);
+    if (display->epoch > 0) {
+        print_place(stderr, session, display->run, display->epoch);
+        fprintf(stderr, ": ");
+    }
     fprintf(stderr, "%s", weft_error() ? weft_error() : "failed");
-    if (interrupted && session->checkpoint.epoch > 0 && session->checkpoint.epoch < session->options.epochs)
-        fprintf(stderr, "; --resume goes on after epoch %lld", (long long)session->checkpoint.epoch);
+    if (interrupted && checkpoint->epoch > 0 && !done) {
+        fprintf(stderr, "; --resume goes on after ");
+        print_place(stderr, session, checkpoint->run, checkpoint->epoch);
+    }
     fprintf(stderr, "\n");
     weft_error_clear();
     return interrupted ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
 
 /* Runs the session with Ctrl-C caught, unless whoever started the program has it ignored. --predict may wait for its
- * input, and leaves no file: there Ctrl-C ends the program at once. */
+ * input, and leaves no file: there Ctrl-C ends the program at once. A file over the size limit is from here on a write
+ * that fails and says so; standard output, which exit still flushes, may be that file. */
 static bool run_interruptible(TrainerSession *session)
 {
     struct sigaction before, catch = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
@@ -291,7 +297,7 @@ static bool run_interruptible(TrainerSession *session)
     sigaction(SIGINT, NULL, &before);
     if (before.sa_handler != SIG_IGN && session->options.predict.count == 0) sigaction(SIGINT, &catch, NULL);
 #ifdef SIGXFSZ
-    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is then a write that fails and says so */
+    signal(SIGXFSZ, SIG_IGN);
 #endif
     bool ok = run_session(session);
     sigaction(SIGINT, &before, NULL);

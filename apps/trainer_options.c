@@ -297,14 +297,14 @@ static bool takes_file(const Option *output, const char *path, const char *its)
 }
 
 /* No file is written that another option reads or writes. Weights may take the place of those that were read: by the
- * time they are written, those are in memory. */
+ * time they are written, those are in memory. A checkpoint, though, is of a training that began with those. */
 static bool check_output(const TrainerOptions *options, const Option *output)
 {
     const char *path = path_of(output, options);
     if (path == NULL || output->kind != VALUE_OUTPUT) return true;
     for (const Option *other = OPTIONS; other < OPTIONS + OPTION_COUNT; other++) {
         const char *its = path_of(other, options);
-        bool weights = other->offset == IN(load) && output->offset == IN(save);
+        bool weights = other->offset == IN(load) && output->offset == IN(save) && !options->checkpoint;
         if (other == output || its == NULL || weights || !takes_file(output, path, its)) continue;
         return weft_fail("--%s and --%s name the same file, '%s'", output->name, other->name, its);
     }

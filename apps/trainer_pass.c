@@ -17,6 +17,12 @@ typedef struct Pass {
     double start;
 } Pass;
 
+static bool check_finite(const Pass *pass, double loss)
+{
+    return isfinite(loss) || weft_fail("the loss is %s at step %lld of %lld", isnan(loss) ? "NaN" : "infinite",
+                                       (long long)pass->step, (long long)pass->steps);
+}
+
 static bool measure(Pass *pass, Tensor *output, Tensor *loss, const Batch *batch)
 {
     if (loss == NULL) return false;
@@ -24,10 +30,7 @@ static bool measure(Pass *pass, Tensor *output, Tensor *loss, const Batch *batch
         return weft_fail("trainer: the criterion's result has %lld values, not 1", (long long)tensor_count(loss));
     }
     double value = tensor_item(loss);
-    if (!isfinite(value)) {
-        return weft_fail("the loss is %s at step %lld of %lld", isnan(value) ? "NaN" : "infinite",
-                         (long long)pass->step, (long long)pass->steps);
-    }
+    if (!check_finite(pass, value)) return false;
     int64_t correct = op_count_correct(output, batch->labels);
     if (correct < 0) return false;
     pass->loss += value * (double)batch->count;
@@ -37,10 +40,13 @@ static bool measure(Pass *pass, Tensor *output, Tensor *loss, const Batch *batch
     return true;
 }
 
-static bool learn(const TrainPass *given, Tensor *output, Tensor *labels, Tensor *loss)
+static bool learn(const Pass *pass, Tensor *output, Tensor *labels, Tensor *loss)
 {
-    if (given->label_smoothing > 0)
+    const TrainPass *given = &pass->given;
+    if (given->label_smoothing > 0) {
         loss = op_cross_entropy(output, labels, .label_smoothing = given->label_smoothing);
+        if (loss == NULL || !check_finite(pass, tensor_item(loss))) return false;
+    }
     if (given->schedule != NULL && !schedule_apply(given->schedule, given->optimizer, *given->step)) return false;
     if (!backward(loss) || !optimizer_step(given->optimizer)) {
         optimizer_clear(given->optimizer);
@@ -57,7 +63,7 @@ static bool run_step(Pass *pass, const Batch *batch)
     Tensor *output = nn_forward(pass->given.model, batch->images);
     Tensor *loss = pass->given.criterion(output, batch->labels);
     bool ok = measure(pass, output, loss, batch) &&
-              (pass->given.optimizer == NULL || learn(&pass->given, output, batch->labels, loss));
+              (pass->given.optimizer == NULL || learn(pass, output, batch->labels, loss));
     scope_close(scope);
     return ok;
 }
@@ -75,6 +81,8 @@ static bool run_pass(PassMetrics *result, TrainPass given)
 {
     Pass pass = {.given = given, .steps = loader_batches(given.loader), .start = trainer_clock()};
     Batch batch;
+    if (weft_error() != NULL) return false;
+    loader_set_epoch(given.loader, loader_epoch(given.loader));
     while (loader_next(given.loader, &batch)) {
         autograd_mark("loading");
         pass.step++;

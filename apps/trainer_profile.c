@@ -165,6 +165,10 @@ static int name_width(const Profile *profile, int columns)
 void trainer_profile_print(Profile *profile, FILE *file, int columns)
 {
     const int width = name_width(profile, columns);
+    if (profile->count == 0) {
+        fprintf(file, "profile: nothing ran\n");
+        return;
+    }
     ProfileRow sum = {.name = "total"};
     qsort(profile->rows, (size_t)profile->count, sizeof *profile->rows, by_time);
     char head[64];

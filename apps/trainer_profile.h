@@ -31,7 +31,7 @@ typedef struct Profile {
 bool trainer_profile_start(Profile *profile, const Module *module) WEFT_CHECKED;
 void trainer_profile_stop(Profile *profile);
 /* The rows, those that took most first, and their sum. A name that makes a line longer than `columns` loses its
- * middle. */
+ * middle. Says so if nothing ran. */
 void trainer_profile_print(Profile *profile, FILE *file, int columns);
 /* Frees the rows; the profile is empty and usable again. */
 void trainer_profile_free(Profile *profile);

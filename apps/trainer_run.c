@@ -1,6 +1,8 @@
 /* One training of one network. */
 #include "apps/trainer_checkpoint.h"
 
+#include <string.h>
+
 #include "nn/anomaly.h"
 #include "nn/state.h"
 
@@ -50,6 +52,15 @@ Module *trainer_model(const TrainerSession *session, uint64_t seed)
     trainer_checkpoint_explain(session->options.load);
     nn_free(model);
     return NULL;
+}
+
+bool trainer_has_dropout(const Module *model)
+{
+    if (strcmp(model->type, "Dropout") == 0) return true;
+    for (int64_t i = 0; i < model->child_count; i++) {
+        if (trainer_has_dropout(model->children[i].module)) return true;
+    }
+    return false;
 }
 
 bool trainer_cycles_momentum(const TrainerSession *session)
@@ -153,7 +164,10 @@ static bool run_epoch(TrainerRun *run, TrainerSession *session, int64_t number)
     epoch.lr = optimizer_lr(run->optimizer);
     if (!trainer_run_test(run, session, &epoch.test) || !metrics_add(&run->metrics, &epoch)) return false;
     if (!trainer_checkpoint_write(run, session)) return false;
-    if (session->options.checkpoint) session->checkpoint.epoch = number;
+    if (session->options.checkpoint) {
+        session->checkpoint.run = session->display.run;
+        session->checkpoint.epoch = number;
+    }
     if (!trainer_log_row(&session->log, run->seed, &epoch)) return false;
     trainer_display_epoch(&session->display, &epoch);
     return true;

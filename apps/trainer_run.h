@@ -12,7 +12,7 @@
 typedef struct TrainerCheckpoint {
     SafetensorsMetadata training; /* what tells this training from others */
     Safetensors file;             /* what --resume read, until a run took it */
-    int64_t epoch;                /* the last that is in the file; 0: none of this process */
+    int64_t run, epoch;           /* the last that is in the file; 0: none that this process knows of */
 } TrainerCheckpoint;
 
 /* What all runs of a program share. */
@@ -52,6 +52,8 @@ typedef struct TrainerRun {
 
 /* Makes the network of a seed, with the weights of --load if there are any. NULL with an error. */
 Module *trainer_model(const TrainerSession *session, uint64_t seed);
+/* Whether a layer of the network is for dropout, whatever its probability. */
+bool trainer_has_dropout(const Module *model);
 /* Makes all that a run needs. Close it even if that failed. */
 bool trainer_run_open(TrainerRun *run, const TrainerSession *session, uint64_t seed) WEFT_CHECKED;
 /* Whether the schedule moves the momentum too. */

@@ -115,6 +115,8 @@ bool loader_next(Loader *loader, Batch *batch);
 /* Goes to the start of an epoch (0 is the first); NULL is left alone. The same seed and epoch give the same batches,
  * for any number of threads; the augmentation of an image does not depend on the batch size either. */
 void loader_set_epoch(Loader *loader, int64_t epoch);
+/* The epoch of its latest batch, or of the next once loader_next has told the end; 0 for NULL. */
+int64_t loader_epoch(const Loader *loader);
 int64_t loader_count(const Loader *loader);   /* images in an epoch; 0 for NULL */
 int64_t loader_batches(const Loader *loader); /* batches in an epoch; 0 for NULL */
 

@@ -163,6 +163,11 @@ void loader_set_epoch(Loader *loader, int64_t epoch)
     loader->position = 0;
 }
 
+int64_t loader_epoch(const Loader *loader)
+{
+    return loader ? loader->epoch : 0;
+}
+
 int64_t loader_count(const Loader *loader)
 {
     return loader ? loader->options.count : 0;

@@ -141,8 +141,10 @@ char *nn_layer_name(const NamedTensors *parameters, Tensor *const *inputs, int c
 {
     const char *name = NULL;
     for (int i = 0; i < count && !name; i++) name = nn_tensor_name(parameters, inputs[i]);
-    snprintf(text, LAYER_TEXT, "%s", name ? name : "");
-    char *dot = strrchr(text, '.');
-    if (dot) *dot = '\0';
+    if (!name) name = "";
+    const char *dot = strrchr(name, '.');
+    const size_t length = dot ? (size_t)(dot - name) : strlen(name);
+    if (length >= LAYER_TEXT) name += length - (LAYER_TEXT - 1);
+    snprintf(text, LAYER_TEXT, "%.*s", (int)(length < LAYER_TEXT ? length : LAYER_TEXT - 1), name);
     return text;
 }

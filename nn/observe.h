@@ -18,7 +18,8 @@ bool nn_is_observed(void);
 /* For those who watch ops (autograd/observe.h): the name of t among these, borrowed; NULL if it is none of them. */
 const char *nn_tensor_name(const NamedTensors *named, const Tensor *t);
 /* Writes the name of the layer whose op takes these inputs, known by its parameters: "conv1" of conv1.weight; a
- * parameter's own name if no layer has it. "" if none is a parameter. Cut to the buffer, which is returned. */
+ * parameter's own name if no layer has it. "" if none is a parameter. Returns the buffer, which holds of a longer name
+ * the end. */
 enum { LAYER_TEXT = 64 };
 char *nn_layer_name(const NamedTensors *parameters, Tensor *const *inputs, int count, char text[LAYER_TEXT]);
 

@@ -76,6 +76,8 @@ usage_error 'same file' --log "$work/digits" --load "$work/digits"
 usage_error 'same file' --checkpoint "$work/x" --save "$work/x"
 usage_error 'same file' --checkpoint "$work/x" --log "$work/x"
 usage_error 'same file' --checkpoint "$work/digits" --load "$work/digits"
+# A training that goes on must find the weights that it began with.
+usage_error 'same file' --checkpoint "$work/x" --load "$work/digits" --save "$work/digits"
 for option in log save export checkpoint; do
     run 2 "$tiny" --data "$data" "--$option" "$work/./data/t10k-labels-idx1-ubyte"
     says "--$option names a file of the data"

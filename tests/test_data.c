@@ -329,6 +329,7 @@ TEST(loader_order_follows_seed_and_epoch)
     CHECK(memcmp(a, b, sizeof a) != 0);
     Batch batch;
     CHECK(loader_next(loader, &batch));
+    CHECK_EQUAL(loader_epoch(loader), 2);
     loader_set_epoch(loader, 0); /* in the middle of the third */
     read_epoch(loader, 8, b);
     CHECK(memcmp(a, b, sizeof a) == 0);
@@ -467,6 +468,7 @@ TEST(data_of_nothing_is_nothing)
     CHECK_EQUAL(dataset_image_shape(NULL).rank, 0);
     CHECK_EQUAL(loader_count(NULL), 0);
     CHECK_EQUAL(loader_batches(NULL), 0);
+    CHECK_EQUAL(loader_epoch(NULL), 0);
     loader_set_epoch(NULL, 1);
     CHECK(!weft_error() && !dataset_image(NULL, 0));
     CHECK_ERROR("dataset_image: no data set");

@@ -6,6 +6,7 @@
 #include "autograd/ops.h"
 #include "nn/anomaly.h"
 #include "nn/nn.h"
+#include "nn/observe.h"
 #include "optim/optim.h"
 #include "tensor/layout.h"
 #include "tests/cases.h"
@@ -363,6 +364,38 @@ TEST(profile_rows_are_sorted_and_fit)
     CHECK(heads);
     CHECK_TEXT(heads + 1, rows);
     free(text);
+}
+
+TEST(profile_of_nothing_says_so)
+{
+    char text[256] = "";
+    FILE *file = fmemopen(text, sizeof text, "w");
+    CHECK(file);
+    trainer_profile_print(&(Profile){.count = 0}, file, 80);
+    fclose(file);
+    CHECK_TEXT(text, "profile: nothing ran\n");
+}
+
+/* Of a long name the end is left, which tells layers apart that are beside each other. */
+TEST(layers_of_long_names_are_told_apart)
+{
+    static const char *const parents[] = {"", "p", "parent.",
+                                          "a.parent.whose.name.is.as.long.as.the.names.of.networks."};
+    static const char *const ends[] = {"first.of.its.children", "second.of.its.children"};
+    for (int parent = 0; parent < 4; parent++) {
+        for (int child = 0; child < 2; child++) {
+            char whole[256], layer[128], name[LAYER_TEXT];
+            const int length = snprintf(layer, sizeof layer, "%s%s", parents[parent], ends[child]);
+            snprintf(whole, sizeof whole, "%s.weight", layer);
+            Tensor *weight = tensor_zeros(SCALAR);
+            const NamedTensors named = {.items = &(NamedTensor){.name = whole, .tensor = weight}, .count = 1};
+            const int cut = length < LAYER_TEXT ? 0 : length - (LAYER_TEXT - 1);
+            CHECK((cut > 0) == (parent == 3));
+            CHECK_TEXT(nn_layer_name(&named, &weight, 1, name), layer + cut);
+        }
+    }
+    char name[LAYER_TEXT];
+    CHECK_TEXT(nn_layer_name(&(NamedTensors){.count = 0}, (Tensor *[]){tensor_zeros(SCALAR)}, 1, name), "");
 }
 
 TEST(detection_changes_no_bit)

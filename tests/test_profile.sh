@@ -48,6 +48,11 @@ run 0 "$tiny" $quick --save "$work/profiled.safetensors" --profile
 # shellcheck disable=SC2086
 run 0 "$tiny" $quick --save "$work/plain.safetensors"
 check "a profile changes no weight" cmp "$work/profiled.safetensors" "$work/plain.safetensors"
+# shellcheck disable=SC2086
+run 0 "$tiny" $quick --checkpoint "$work/done"
+# shellcheck disable=SC2086
+run 0 "$tiny" $quick --checkpoint "$work/done" --resume --profile
+shows '^profile: nothing ran$'
 run 0 "$tiny" --data "$data" --eval --load "$work/plain.safetensors" --profile
 check "the rows of a test add up" adds_up
 shows '^conv2d conv9 +1 +[0-9.]+ +0\.000 '

@@ -19,6 +19,7 @@ has() { check "$1 has $2" grep -q -F -e "$2" "$work/$1"; }
 run 0 "$tiny" $quick --epochs 6 --report "$work/a.html" --log "$work/a.csv" --save "$work/a.safetensors"
 page a.html a.csv a.safetensors
 has a.html "epoch 3"
+has a.html "Training is measured while it goes on, on the images as it sees them.</p>"
 has a.html "Trained on 170 images of"
 has a.html "10,474"
 has a.html "$tiny --data"
@@ -36,8 +37,14 @@ check "and the same samples" cmp "$work/a-samples.svg" "$work/b-samples.svg"
 
 run 0 "$tiny" $quick --epochs 1 --report "$work/one.html" --log "$work/one.csv" --no-augment --schedule constant
 page one.html one.csv
+check "nothing is said of how training is measured, which is as a test is" lacks "Training is measured" "$work/one.html"
 check "what is not augmented is shown once" lacks ">epoch 1<" "$work/one.html"
-run 0 "$tiny" $quick --epochs 2 --report "$work/two.html"
+run 0 "$tiny" $quick --epochs 1 --report "$work/drop.html" --no-augment --dropout 0.1
+has drop.html "Training is measured while it goes on, with dropout.</p>"
+run 0 "$cnn" $quick --epochs 1 --limit 32 --report "$work/drop.html" --no-augment --dropout 0.1 2> "$work/remark"
+check "a network without dropout is not measured with it" lacks "Training is measured" "$work/drop.html"
+run 0 "$tiny" $quick --epochs 2 --report "$work/two.html" --dropout 0.1
+has two.html "Training is measured while it goes on, on the images as it sees them and with dropout.</p>"
 has two-samples.svg ">epoch 2<"
 check "no epoch is shown that was not" lacks ">epoch 3<" "$work/two-samples.svg"
 run 0 "$tiny" $quick --epochs 300 --limit 32 --report "$work/many" --log "$work/many.csv"

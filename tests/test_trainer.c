@@ -204,6 +204,27 @@ TEST(trainer_stops_at_an_infinite_loss)
     check_stops(INFINITY, "the loss is infinite at step 3 of 4");
 }
 
+/* A class that the network rules out has a label's share where labels are smoothed: the criterion is finite, what the
+ * steps follow is not. */
+static Tensor *forward_ruling_out(Module *self, Tensor *x)
+{
+    Tensor *scores = nn_forward_children(self, x);
+    Tensor *none = tensor_full(SHAPE(tensor_size(x, 0), 1), -INFINITY);
+    return op_concat((Tensor *[]){scores, none}, 2, 1);
+}
+
+TEST(trainer_stops_at_a_smoothed_loss_that_is_infinite)
+{
+    Setting a = setting_new(0, RATE), b = setting_new(0, RATE);
+    PassMetrics trained = {0};
+    a.net->forward = forward_ruling_out;
+    CHECK(!trainer_train(&trained, a.net, a.loader, op_nll_loss, a.sgd, .label_smoothing = 0.1));
+    CHECK_ERROR("the loss is infinite at step 1 of 4");
+    check_same_parameters(&a, &b);
+    setting_free(&a);
+    setting_free(&b);
+}
+
 /* The criterion that an app names is what its passes measure. */
 TEST(trainer_runs_measure_the_apps_criterion)
 {
@@ -356,6 +377,42 @@ TEST(trainer_reports_each_step_and_can_be_stopped)
     CHECK_EQUAL(some.calls, 2);
     CHECK_EQUAL(metrics.samples, 2 * BATCH);
     setting_free(&s);
+}
+
+/* Whatever a loader was used for before: a pass that was stopped, batches of the caller's own up to the last. */
+TEST(trainer_passes_begin_with_the_first_image)
+{
+    Setting s = setting_new(0, RATE);
+    PassMetrics whole = {0}, test = {0};
+    Batch batch;
+    CHECK(trainer_test(&whole, s.net, s.loader, op_nll_loss));
+    CHECK(!trainer_test(&test, s.net, s.loader, op_nll_loss, report, &(Reports){.stop_at = 2}));
+    CHECK_ERROR("interrupted");
+    CHECK(trainer_test(&test, s.net, s.loader, op_nll_loss));
+    CHECK_EQUAL(test.samples, COUNT);
+    CHECK_CLOSE(test.loss, whole.loss, 1e-6);
+    for (int i = 0; i < STEPS; i++) CHECK(loader_next(s.loader, &batch));
+    test.samples = 0;
+    CHECK(trainer_test(&test, s.net, s.loader, op_nll_loss));
+    CHECK_EQUAL(test.samples, COUNT);
+    CHECK(loader_next(s.loader, &batch));
+    CHECK(trainer_train(&test, s.net, s.loader, op_nll_loss, s.sgd));
+    CHECK_EQUAL(test.samples, COUNT);
+    setting_free(&s);
+}
+
+TEST(trainer_passes_do_nothing_after_an_error)
+{
+    Setting s = setting_new(0, RATE), same = setting_new(0, RATE);
+    PassMetrics metrics = {0};
+    weft_fail("an earlier error");
+    CHECK(!trainer_train(&metrics, s.net, s.loader, op_nll_loss, s.sgd));
+    CHECK(!trainer_test(&metrics, s.net, s.loader, op_nll_loss));
+    CHECK_ERROR("an earlier error");
+    CHECK_EQUAL(metrics.samples, 0);
+    check_same_parameters(&s, &same);
+    setting_free(&s);
+    setting_free(&same);
 }
 
 /* A step that memory is short for leaves no gradient that the next one would add to. */
@@ -566,6 +623,28 @@ TEST(trainer_main_tells_the_result_before_it_writes_files)
     CHECK_EQUAL(status, 1);
     CHECK(said("7,850 parameters, test accuracy "));
     CHECK(said("cannot write: "));
+}
+
+static int networks_made;
+
+/* The first that is made is for the size of the checkpoint, the others are of the runs. */
+static Module *net_that_interrupts_a_second_run(double dropout)
+{
+    if (++networks_made == 3) raise(SIGINT);
+    return digit_net(dropout);
+}
+
+TEST(a_failure_says_where_a_training_of_several_runs_can_go_on)
+{
+    TrainerApp app = digit_app;
+    app.model = net_that_interrupts_a_second_run;
+    void (*before)(int) = signal(SIGINT, SIG_DFL);
+    CHECK(write_digits());
+    CHECK_EQUAL(RUN(app, "--runs", "2", "--checkpoint", test_path("kept")), 130);
+    CHECK(said("app: run 2, epoch 1: interrupted; --resume goes on after run 1, epoch 1\n"));
+    CHECK_EQUAL(RUN(app, "--runs", "2", "--checkpoint", test_path("kept"), "--resume"), 0);
+    CHECK(said("resuming after run 1, epoch 1 of 1\n"));
+    signal(SIGINT, before);
 }
 
 TEST(metrics_list_grows)
