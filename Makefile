@@ -95,7 +95,8 @@ headers: $(STAGED_HEADERS)
 # ---- Rules ----
 
 # Everything depends on the flags that it was built with.
-FLAGS_USED := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(ISAS)
+FLAGS_USED := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(KERNEL_FLAGS) \
+              $(foreach isa,$(ISAS),$(isa) $(ISA_$(isa)))
 $(shell mkdir -p $(OBJ); echo '$(FLAGS_USED)' | cmp -s - $(OBJ)/flags || echo '$(FLAGS_USED)' > $(OBJ)/flags)
 
 $(OBJ)/%.o: %.c $(OBJ)/flags

@@ -1,7 +1,7 @@
 /* The sections of the report's page, and what they are written from. Internal.
  *
- * Everything that can fail is gathered before a file is begun; what writes cannot fail but in the stream, which is
- * asked when the file is finished. */
+ * What is long in coming is gathered before a file is begun. What writes returns nothing: whoever called it asks the
+ * stream, and weft_error(), as images and filters take memory while they are drawn. */
 #ifndef WEFT_REPORT_PAGE_H
 #define WEFT_REPORT_PAGE_H
 

@@ -24,7 +24,8 @@
 
 WEFT_PUBLIC_BEGIN
 
-/* The loss of a batch: op_nll_loss, say. */
+/* The loss of a batch, as op_nll_loss is one: of the network's output [N, C] and the labels [N], the mean over the
+ * samples, one value. NULL if it fails and where the output is NULL: it is called after a forward that failed, too. */
 typedef Tensor *Criterion(Tensor *output, Tensor *labels);
 
 /* What one pass over a loader measured. */

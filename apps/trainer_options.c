@@ -326,7 +326,8 @@ static const Option *instead_of_training(const TrainerOptions *options)
     return NULL;
 }
 
-/* No option is given that would do nothing, such as to name a file that is not written. */
+/* No option is given for what is not done, such as to name a file that is not written. Those of a training's recipe go
+ * with everything, even where they do nothing: its command can be given once more with --eval, say. */
 static bool check_task(const TrainerOptions *options, const Option *instead)
 {
     for (const Option *option = OPTIONS; option < OPTIONS + OPTION_COUNT; option++) {

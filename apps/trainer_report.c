@@ -101,7 +101,7 @@ static bool write_files(const TrainerReport *report, const ReportPage *page)
         writers[part] = weft_file_create(report->paths[part]);
         ok = writers[part] != NULL;
         if (ok) PARTS[part].write(writers[part]->stream, page);
-        ok = ok && weft_error() == NULL;
+        ok = ok && weft_error() == NULL; /* memory may have been short */
         if (ok && fflush(writers[part]->stream) != 0) {
             ok = weft_file_commit(writers[part]); /* which cannot be, and says why */
             writers[part] = NULL;

@@ -80,13 +80,13 @@ bool pgm_prepare(const Pgm *picture, uint8_t digit[MNIST_SIDE * MNIST_SIDE]) WEF
 typedef struct Loader Loader;
 
 typedef struct LoaderOptions {
-    Dataset *dataset;
-    int64_t batch_size;
+    Dataset *dataset;           /* which it keeps */
+    int64_t batch_size;         /* from 1; all images if there are fewer */
     bool shuffle;
     uint64_t seed;              /* of the order and the augmentation: image i of epoch e is always the same */
     Augmentation augmentation;
-    double mean, deviation;     /* values are (byte / 255 - mean) / deviation; deviation 0: 1 */
-    int64_t first, count;       /* use images [first, first + count); count 0: all from first on */
+    double mean, deviation;     /* values are (byte / 255 - mean) / deviation, which is not below 0; deviation 0: 1 */
+    int64_t first, count;       /* use images [first, first + count), which are there; count 0: all from first on */
     char end;
 } LoaderOptions;
 /* The largest value of a byte; mean and deviation of MNIST's training images, whose bytes are divided by that. */

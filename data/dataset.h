@@ -1,4 +1,4 @@
-/* What the files of data/ know of each other. Internal. */
+/* What a data set is made of, and what else the files of data/ know of each other and the trainer of them. Internal. */
 #ifndef WEFT_DATASET_H
 #define WEFT_DATASET_H
 

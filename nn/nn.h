@@ -70,8 +70,8 @@ struct Module {
 
 /* ---- Using modules ---- */
 
-/* Runs the module. The result belongs to the innermost scope. NULL with an error if x or the module is NULL, or the
- * forward fails. */
+/* Runs the module. The result belongs to the innermost scope; it is x itself where nothing is done: dropout in
+ * evaluation, a Sequential without children. NULL with an error if x or the module is NULL, or the forward fails. */
 Tensor *nn_forward(Module *module, Tensor *x);
 /* op_max_pool2d(nn_forward(module, x), kernel), bit for bit, but in one pass where the module is a Conv2d, which then
  * never writes the larger map. Sequential does so by itself. */
@@ -176,7 +176,8 @@ typedef struct SequentialChild {
                            (int)(sizeof((SequentialChild[]){__VA_ARGS__}) / sizeof(SequentialChild)))
 Module *nn_sequential_of(Module *const *children, int count);
 Module *nn_sequential_of_named(const SequentialChild *children, int count);
-/* Sequential's forward, for a module of your own that does more around it: runs the children in order. */
+/* Sequential's forward, for a module of your own that does more around it: runs the children in order. The result is as
+ * nn_forward's; NULL if x is NULL, or with an error if the module is NULL or a child's forward fails. */
 Tensor *nn_forward_children(Module *module, Tensor *x);
 
 /* ---- Making modules of your own ---- */

@@ -12,9 +12,9 @@ WEFT_PUBLIC_BEGIN
  * renamed: either the old file or the whole new one is there. False with an error that names the file. */
 bool nn_save(const Module *module, const char *path) WEFT_CHECKED;
 
-/* Reads a file of F64, F32, F16 or BF16 (and I64 for counters) into the module. Every name must be there with its
- * shape, and no other; and a checksum, if there is one, must be that of the file. Anything that does not fit is named,
- * and then the module is unchanged. */
+/* Reads a file of F64, F32, F16 or BF16 into the module; a counter may also be an integer of 8 to 64 bits. Every name
+ * must be there with its shape, and no other; and a checksum, if there is one, must be that of the file. Anything that
+ * does not fit is named, and then the module is unchanged. */
 bool nn_load(Module *module, const char *path) WEFT_CHECKED;
 
 WEFT_PUBLIC_END

@@ -15,7 +15,7 @@ typedef struct SgdOptions {
     double lr;                    /* at least 0, as are the next two */
     double momentum;
     double weight_decay;
-    double dampening;
+    double dampening;             /* any that is finite */
     bool nesterov;                /* needs momentum and no dampening */
     char end;
 } SgdOptions;
@@ -44,10 +44,11 @@ double optimizer_momentum(const Optimizer *optimizer);
 bool optimizer_set_lr(Optimizer *optimizer, double lr);
 bool optimizer_set_momentum(Optimizer *optimizer, double momentum);
 
-/* The momentum buffer v of parameter i, in the list's order: borrowed; NULL before its first step. To save it. */
+/* The momentum buffer v of parameter i, in the list's order: borrowed; NULL before its first step, and with an error if
+ * there is no parameter i or optimizer is NULL. To save it. */
 Tensor *optimizer_velocity(const Optimizer *optimizer, int64_t i);
 /* Copies a saved v back, as if the steps that made it had been taken. False with an error if there is no parameter i,
- * the shapes differ, or memory is short. */
+ * the shapes differ, memory is short, or optimizer is NULL; velocity NULL: false. */
 bool optimizer_set_velocity(Optimizer *optimizer, int64_t i, const Tensor *velocity) WEFT_CHECKED;
 
 /* ---- Schedules: what the learning rate is at a step, a pure function, so that nothing is lost on resuming ----
@@ -78,7 +79,8 @@ bool schedule_check(const Schedule *schedule) WEFT_CHECKED;
  * one cycle's last step. `momentum` is what it is when not cycled. NULL: 0, and `momentum`. */
 double schedule_lr(const Schedule *schedule, int64_t step);
 double schedule_momentum(const Schedule *schedule, int64_t step, double momentum);
-/* Sets both in the optimizer for that step. False with an error, nothing set, if the schedule is out of range. */
+/* Sets both in the optimizer for that step. False with an error, nothing set, if the schedule is out of range, the
+ * optimizer is NULL or the step below 0. */
 bool schedule_apply(const Schedule *schedule, Optimizer *optimizer, int64_t step) WEFT_CHECKED;
 
 WEFT_PUBLIC_END

@@ -50,13 +50,16 @@ check "the first is build" [ "$(sed -n 3p "$work/folders")" = build ]
 for source in tensor/crc tensor/kernels/sgd; do
     object=$work/build/obj/$source.o
     [ $source = tensor/crc ] || object=$work/build/obj/tensor/kernels/baseline/sgd.o
-    again() { make -q BUILD="$work/build" "$object" "$@" 2> "$work/err"; [ $? = 1 ]; }
-    check "$source is compiled" make BUILD="$work/build" "$object"
+    compiled() { make BUILD="$work/build" "$object"; }
+    again() { compiled && { make -q BUILD="$work/build" "$object" "$@" 2> "$work/err"; [ $? = 1 ]; }; }
+    check "$source is compiled" compiled
     check "once" eval '! again'
     check "again when a header has changed" again -W $source.h
     check "again with other flags" again CFLAGS=-DOTHER
     check "again with other definitions" again CPPFLAGS=-DOTHER
 done
+check "kernels with other flags of theirs" again KERNEL_FLAGS=-O3
+check "kernels with other flags of an instruction set" again ISA_baseline=-O3
 
 # ---- What is said and fetched ----
 
