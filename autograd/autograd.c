@@ -70,6 +70,7 @@ static Node *node_new(const Op *op, Tensor *const *inputs, int input_count, cons
     for (int i = 0; i < input_count; i++) {
         node->inputs[i].tensor = tensor_retain(inputs[i]);
         node->inputs[i].version = tensor_version(inputs[i]);
+        node->inputs[i].required_grad = inputs[i]->requires_grad;
     }
     return node;
 }
@@ -142,7 +143,7 @@ const void *node_attributes(const Node *node)
 
 bool node_needs_grad(const Node *node, int i)
 {
-    return node->inputs[i].tensor->requires_grad;
+    return node->inputs[i].required_grad && node->inputs[i].tensor->requires_grad;
 }
 
 const Node *tensor_node(const Tensor *t)

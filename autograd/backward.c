@@ -31,7 +31,7 @@ bool node_add_grad(const Node *node, int i, Tensor *grad)
 {
     Tensor *input = node->inputs[i].tensor;
     if (!grad) return false;
-    if (!input->requires_grad) return true;
+    if (!node_needs_grad(node, i)) return true;
     if (!shape_equal(grad->shape, input->shape)) {
         char a[SHAPE_TEXT], b[SHAPE_TEXT];
         return weft_fail("%s: backward gives a gradient of %s to an input of %s", node->op->name,
@@ -84,8 +84,7 @@ static bool collect(Walk *walk, Tensor *root)
     for (int64_t i = 0; i < walk->count; i++) {
         const Node *node = walk->tensors[i]->node;
         for (int k = 0; node && k < node->input_count; k++) {
-            Tensor *input = node->inputs[k].tensor;
-            if (input->requires_grad && !push(walk, input)) return false;
+            if (node_needs_grad(node, k) && !push(walk, node->inputs[k].tensor)) return false;
         }
     }
     return true;

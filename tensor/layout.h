@@ -35,6 +35,7 @@ typedef struct Node {
     struct NodeInput {
         struct Tensor *tensor; /* counted */
         int64_t version;       /* when it was recorded */
+        bool required_grad;    /* likewise */
     } inputs[];
 } Node;
 

@@ -100,8 +100,9 @@ void tensor_release(Tensor *t);
 
 /* ---- Gradients (autograd/autograd.h computes them) ---- */
 
-/* Whether backward is to leave a gradient here: set it for any tensor that no op produced. The result of an op on such
- * a tensor requires one too, and setting that to false is an error. */
+/* Whether backward is to leave a gradient here: set it for any tensor that no op produced, before the ops that use it,
+ * as to those before it is a constant. The result of an op on such a tensor requires one too, and setting that to false
+ * is an error. */
 bool tensor_requires_grad(const Tensor *t);
 bool tensor_set_requires_grad(Tensor *t, bool requires_grad);
 /* Keeps the gradient of an op's result too, which backward would otherwise free as soon as it is used. */

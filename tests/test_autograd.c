@@ -658,6 +658,26 @@ TEST(one_thread_builds_and_another_differentiates)
     }
 }
 
+/* Also where the ops before are in the graph for another input's sake, and whatever the layout. */
+TEST(to_ops_before_it_requires_grad_a_tensor_is_a_constant)
+{
+    for (int lanes = 0; lanes < 2; lanes++) {
+        Tensor *x = test_tensor(SHAPE(3, 2), 1, 1), *w = leaf(2, 2);
+        if (lanes) x = op_to_lanes(x);
+        Tensor *before = op_mul(x, w);
+        tensor_set_requires_grad(x, true);
+        CHECK(backward(op_sum(op_add(before, op_mul_scalar(x, 3)))));
+        for (int64_t k = 0; k < 2; k++) {
+            double sum = 0;
+            for (int64_t i = 0; i < 3; i++) {
+                CHECK_CLOSE(tensor_get(tensor_grad(x), AT(i, k)), 3, 0);
+                sum += tensor_get(x, AT(i, k));
+            }
+            CHECK_CLOSE(grad_at(w, k), sum, 1e-6);
+        }
+    }
+}
+
 TEST(requires_grad_cannot_be_taken_from_a_result)
 {
     Tensor *x = leaf(3, 1), *y = op_square(x);
