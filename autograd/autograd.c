@@ -100,13 +100,15 @@ Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input
     return result;
 }
 
+_Static_assert((int)OP_MAX_SAVED == (int)NODE_MAX_SAVED, "a node has room for what an op may save");
+
 Tensor *op_save(Tensor *result, Tensor *saved)
 {
     if (!result || !saved) return NULL;
     Node *node = result->node;
     if (!node) return result;
-    if (node->saved_count == NODE_MAX_SAVED)
-        return weft_fail("%s: saves more than %d tensors", node->op->name, NODE_MAX_SAVED);
+    if (node->saved_count == OP_MAX_SAVED)
+        return weft_fail("%s: saves more than %d tensors", node->op->name, OP_MAX_SAVED);
     node->saved[node->saved_count++] = tensor_retain(saved);
     return result;
 }

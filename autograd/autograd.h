@@ -24,7 +24,8 @@ typedef struct BackwardOptions {
 /* Adds d root / d t to the gradient of every leaf tensor t that requires one (and of others that called
  * tensor_keep_grad), for example backward(loss), backward(loss, .keep_graph = true).
  * False with an error, and no gradient changed, if root is NULL or needs no gradient, if a value that the graph saved
- * has been written since, if the graph was used up by an earlier backward, or when memory is short. */
+ * has been written since, if the graph was used up by an earlier backward, if an op's backward function fails, or when
+ * memory is short. These last two may come in the middle, and the graph may then be used up. */
 #define backward(...) backward_with((BackwardOptions){__VA_ARGS__, .end = 0})
 bool backward_with(BackwardOptions options) WEFT_CHECKED;
 
@@ -49,7 +50,7 @@ typedef struct Attribute {
     double number;
 } Attribute;
 /* What one op may have at most. */
-enum { OP_MAX_ATTRIBUTES = 8, OP_MAX_INPUTS = 64 };
+enum { OP_MAX_ATTRIBUTES = 8, OP_MAX_INPUTS = 64, OP_MAX_SAVED = 6 };
 
 /* What all nodes of one kind share: make it `static const`. */
 typedef struct Op {
@@ -59,7 +60,7 @@ typedef struct Op {
     bool (*backward)(const Node *node, Tensor *grad);
     /* Writes the op's attributes, at most OP_MAX_ATTRIBUTES, and returns how many. NULL: it has none. */
     int (*describe)(const Node *node, Attribute *attributes);
-    unsigned reads_inputs; /* bit i: backward reads the values of input i, so they must not be written before */
+    uint64_t reads_inputs; /* bit i: backward reads the values of input i, so they must not be written before */
     bool reads_output;     /* backward reads the result's values: node_output */
     /* Writes a call as operators of ONNX: autograd/onnx.h. NULL: it cannot be exported. */
     struct OnnxValue *(*onnx)(const struct OnnxCall *call);
@@ -76,7 +77,8 @@ typedef struct Op {
 Tensor *op_record(const Op *op, Tensor *result, Tensor *const *inputs, int input_count, const void *attributes,
                   size_t size);
 /* Keeps a tensor for backward, which finds it as node_saved(node, 0), then 1 and so on; dropped as soon as it is
- * used. Does nothing if no node was recorded. Returns result, NULL if anything is NULL or memory is short. */
+ * used. Does nothing if no node was recorded. Returns result; NULL if anything is NULL, with an error if there are
+ * more than OP_MAX_SAVED. */
 Tensor *op_save(Tensor *result, Tensor *saved);
 
 /* For backward functions and for walking a graph. Results are borrowed; the node is not NULL, and i counts from 0. */

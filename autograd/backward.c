@@ -112,7 +112,7 @@ static bool check_unchanged(const Node *node)
     if (node->used)
         return weft_fail("backward: the graph at %s was used up by an earlier backward; that needs .keep_graph = true",
                          op->name);
-    for (int i = 0; i < node->input_count && i < 32; i++) {
+    for (int i = 0; i < node->input_count; i++) {
         if (op->reads_inputs >> i & 1 && was_written(node, i))
             return weft_fail("backward: input %d of %s was written after %s read it", i, op->name, op->name);
     }
@@ -142,7 +142,7 @@ static bool step_back(Tensor *t, bool keep_graph)
     Scope scope = scope_open();
     Tensor *grad = t->keep_grad ? t->incoming : scope_adopt(t->incoming);
     if (!t->keep_grad) t->incoming = NULL;
-    bool ok = grad && check_unchanged(node) && run_backward(node, grad);
+    bool ok = grad && run_backward(node, grad);
     if (!ok && !weft_error()) weft_fail("%s: backward failed", node->op->name);
     scope_close(scope);
     if (ok && !keep_graph) {
@@ -180,18 +180,21 @@ static bool keeps_grad(const Tensor *t)
 static bool walk_back(Walk *walk, bool keep_graph)
 {
     if (walk->count > 1) qsort(walk->tensors, (size_t)walk->count, sizeof *walk->tensors, by_age);
-    int64_t i = 0;
-    for (; i < walk->count && walk->tensors[i]->node; i++) {
+    int64_t results = 0;
+    for (; results < walk->count && walk->tensors[results]->node; results++) {
+        if (!check_unchanged(walk->tensors[results]->node)) return false;
+    }
+    for (int64_t i = 0; i < results; i++) {
         if (!step_back(walk->tensors[i], keep_graph)) return false;
     }
-    for (i = 0; i < walk->count; i++) {
+    for (int64_t i = 0; i < walk->count; i++) {
         Tensor *t = walk->tensors[i];
         Scope scope = scope_open();
         bool ok = !keeps_grad(t) || prepare(t);
         scope_close(scope);
         if (!ok) return false;
     }
-    for (i = 0; i < walk->count; i++) {
+    for (int64_t i = 0; i < walk->count; i++) {
         if (keeps_grad(walk->tensors[i])) commit(walk->tensors[i]);
     }
     return true;

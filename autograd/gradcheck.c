@@ -127,6 +127,12 @@ static bool is_all_zero(const Real *values, int64_t count)
     return true;
 }
 
+/* A NaN is the worst of all. */
+static bool is_worse(double error, double than)
+{
+    return !isnan(than) && !(error <= than);
+}
+
 static bool compare(const Check *check, const Real *analytic)
 {
     const GradcheckOptions *o = check->options;
@@ -135,7 +141,7 @@ static bool compare(const Check *check, const Real *analytic)
     for (int64_t i = 0; i < check->element_count; i++) {
         double a = (double)analytic[check->elements[i]], error = fabs(a - check->numeric[i]);
         largest = fmax(largest, fabs(a));
-        if (!(error <= worst)) { /* a NaN is the worst of all */
+        if (is_worse(error, worst)) {
             worst = error;
             worst_at = i;
         }
@@ -143,7 +149,7 @@ static bool compare(const Check *check, const Real *analytic)
     if (!o->expect_zero && is_all_zero(analytic, check->value_count))
         return weft_fail("gradcheck: the gradient of input %d is all zero", check->input);
     double error = largest > 0 ? worst / largest : worst;
-    if (o->worst && !(error <= *o->worst)) *o->worst = error;
+    if (o->worst && is_worse(error, *o->worst)) *o->worst = error;
     if (error <= (o->tolerance > 0 ? o->tolerance : default_tolerance)) return true;
     return weft_fail("gradcheck: input %d, element %lld: backward gives %.9g, differences give %.9g (error %.2g)",
                      check->input, (long long)check->elements[worst_at],

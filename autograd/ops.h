@@ -77,7 +77,7 @@ Tensor *op_linear_with(LinearOptions options);               /* x weight' + bias
 /* ---- Images [N, C, H, W] ---- */
 typedef struct Conv2dOptions {
     Tensor *x, *weight, *bias; /* [N, C, H, W], [O, C / groups, KH, KW], [O] or TENSOR_NONE */
-    int64_t stride;            /* 0: 1 */
+    int64_t stride;            /* 0: 1. It, padding and dilation: at most 2^30 */
     int64_t padding;           /* zeros on each side */
     int64_t dilation;          /* 0: 1 */
     int64_t groups;            /* 0: 1; divides C and O */
@@ -94,7 +94,7 @@ Tensor *op_conv2d_with(Conv2dOptions options);
 
 typedef struct Pool2dOptions {
     Tensor *x;
-    int64_t kernel;  /* of the square window */
+    int64_t kernel;  /* of the square window; of max_pool at most 256 */
     int64_t stride;  /* 0: kernel */
     int64_t padding; /* at most half the kernel; max ignores it, avg counts it as zeros */
     char end;
@@ -110,8 +110,8 @@ typedef struct BatchNorm2dOptions {
     Tensor *x, *weight, *bias;           /* [N, C, H, W], [C], [C]; weight and bias may both be TENSOR_NONE: 1 and 0 */
     Tensor *running_mean, *running_var;  /* [C]; written in training; may both be TENSOR_NONE in training */
     bool training;                       /* normalise by the batch's own statistics, which needs N H W > 1 */
-    double momentum;                     /* share of the batch in the running values; 0: 0.1 */
-    double eps;                          /* added to the variance; 0: 1e-5 */
+    double momentum;                     /* share of the batch in the running values, up to 1; 0: 0.1 */
+    double eps;                          /* added to the variance, above 0; 0: 1e-5 */
     double dropout;                      /* probability of dropout after it, in the same pass, with `key`: bit for bit
                                           * op_dropout(op_batch_norm2d(...), dropout, key) */
     RandomKey key;
@@ -124,7 +124,8 @@ typedef struct BatchNorm2dOptions {
 Tensor *op_batch_norm2d_with(BatchNorm2dOptions options);
 
 /* Zeroes each element with probability p (rounded to a multiple of 2^-16) and scales the rest by 1 / (1 - p), both
- * fixed by the key: the same key drops the same elements. 0 <= p < 1. Modules keep a key that moves on (nn/nn.h). */
+ * fixed by the key: the same key drops the same elements. 0 <= p < 1, once rounded. Modules keep a key that moves on
+ * (nn/nn.h). */
 Tensor *op_dropout(Tensor *x, double p, RandomKey key);
 
 /* ---- Classification ---- */
@@ -134,7 +135,7 @@ Tensor *op_softmax(Tensor *x, int dimension);
 Tensor *op_log_softmax(Tensor *x, int dimension);
 
 /* Mean over the batch of the negative log-probability of the right class. log_probabilities [N, C]; labels [N], whole
- * numbers from 0 to C - 1, which is checked; returns a scalar. */
+ * numbers from 0 to C - 1, which is checked, without a gradient; returns a scalar. */
 Tensor *op_nll_loss(Tensor *log_probabilities, Tensor *labels);
 /* op_cross_entropy(logits, labels) is op_nll_loss(op_log_softmax(logits, 1), labels), and with .label_smoothing = 0.1
  * PyTorch's loss of that name. A scalar. */
@@ -148,7 +149,8 @@ Tensor *op_cross_entropy_with(CrossEntropyOptions options);
 Tensor *op_mse_loss(Tensor *x, Tensor *target); /* mean of (x - target)^2 over all elements of one shape, a scalar */
 
 /* ---- Without gradient ---- */
-Tensor *op_argmax(Tensor *x, int dimension); /* index of the first maximum, as a Real; the dimension is dropped */
+/* The index of the first maximum, as a Real, which a float is up to 2^24; the dimension is dropped. */
+Tensor *op_argmax(Tensor *x, int dimension);
 /* How many rows of scores [N, C] have their first maximum at the label. -1 with an error. */
 int64_t op_count_correct(Tensor *scores, Tensor *labels);
 

@@ -105,7 +105,7 @@ static bool open_temporary(FileWriter *writer, mode_t mode)
         if (descriptor < 0 && errno != EEXIST) break;
     }
     if (descriptor >= 0) writer->temporary = name;
-    bool ok = descriptor >= 0 && (writer->lock = dup(descriptor)) >= 0 &&
+    bool ok = descriptor >= 0 && (writer->lock = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)) >= 0 &&
               (mode == 0 || fchmod(descriptor, mode) == 0) && (writer->stream = fdopen(descriptor, "wb"));
     if (ok) return true;
     weft_fail("%s: cannot write: %s", writer->path, strerror(errno));

@@ -10,7 +10,7 @@
 static Storage *storage_new(int64_t count)
 {
     if (count > INT64_MAX - WEFT_LANES) return weft_fail("tensor: too many elements");
-    int64_t padded = (count + WEFT_LANES - 1) / WEFT_LANES * WEFT_LANES;
+    int64_t padded = kernel_groups(count) * WEFT_LANES;
     Storage *storage = weft_alloc_zeroed(1, sizeof *storage);
     Real *data = storage ? weft_alloc(padded, sizeof *data) : NULL;
     if (!data) {
@@ -108,7 +108,7 @@ Tensor *layout_new(Shape shape, Layout layout)
     bool lanes = layout == LAYOUT_LANES && shape.rank >= 2;
     if (lanes) {
         int64_t elements = count / shape.size[0];
-        int64_t groups = (shape.size[0] + WEFT_LANES - 1) / WEFT_LANES;
+        int64_t groups = kernel_groups(shape.size[0]);
         if (elements > INT64_MAX / WEFT_LANES / groups) return weft_fail("tensor: too many elements");
         count = groups * elements * WEFT_LANES;
     }
@@ -199,7 +199,7 @@ int64_t layout_samples(const Tensor *t)
 
 int64_t layout_groups(const Tensor *t)
 {
-    return (layout_samples(t) + WEFT_LANES - 1) / WEFT_LANES;
+    return kernel_groups(layout_samples(t));
 }
 
 int64_t layout_elements(const Tensor *t)

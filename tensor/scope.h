@@ -24,7 +24,8 @@ typedef struct Scope {
 Scope scope_open(void);
 
 /* Closes the scope and every one opened after it, so that an early return heals at the outer close. Closing a scope
- * that an outer one closed already does nothing. */
+ * that an outer one closed already does nothing; among more than 64 that are open, though, one that is deeper is not
+ * told from another that was opened at its depth since. */
 void scope_close(Scope scope);
 
 /* Closes the scope and hands t to the one outside. Returns t; NULL with an error if there is none outside, or no

@@ -1,7 +1,8 @@
 /* Tensor: a reference-counted array of up to six dimensions, the type that everything else works on.
  *
  * A tensor is its shape and its row-major values. How the values lie in memory is the library's business: no shape,
- * value, error or gradient depends on it. A batch is [N, ...], N first.
+ * value, gradient or error depends on it, but for one: that a constant was written between an op and its backward goes
+ * unnoticed where the op read a converted copy, and the gradient is right then. A batch is [N, ...], N first.
  *
  * Ownership. What an op or a constructor returns belongs to the innermost open scope and lives until that scope
  * closes (tensor/scope.h); with no scope open it fails and says so. tensor_retain and tensor_release keep a tensor
@@ -125,7 +126,8 @@ bool tensor_print(FILE *file, const Tensor *t);
 
 /* ---- The process ---- */
 
-/* What is alive at this moment in the whole process; all but the peak are 0 once everything is freed. */
+/* What is alive at this moment in the whole process: the first three are 0 once everything is freed. Freed blocks of
+ * 4 KiB and more stay with the process for the next of about their size, and are given back where memory is short. */
 typedef struct WeftCounters {
     int64_t tensors;     /* handles */
     int64_t blocks;      /* of memory, whatever they hold */

@@ -208,6 +208,29 @@ TEST(a_write_to_what_was_converted_is_refused)
     CHECK_ERROR("input 0 of linear was written");
 }
 
+/* Of a constant, what linear read is the copy alone, so that the gradient is that of the values before. */
+TEST(a_write_to_a_constant_that_was_converted_is_not_seen)
+{
+    Tensor *x = test_tensor(SHAPE(3, 2), 1, 1), *weight = test_tensor(SHAPE(1, 2), 2, 1);
+    tensor_set_requires_grad(weight, true);
+    const double expected = tensor_get(x, AT(0, 1)) + tensor_get(x, AT(1, 1)) + tensor_get(x, AT(2, 1));
+    Tensor *sum = op_sum(op_linear(x, weight, TENSOR_NONE));
+    CHECK(tensor_set(x, AT(0, 1), 9));
+    CHECK(backward(sum));
+    CHECK_CLOSE(tensor_get(tensor_grad(weight), AT(0, 1)), expected, 1e-6);
+}
+
+/* The reason is the same when it is asked again: what was refused has used up nothing. */
+TEST(a_refused_backward_is_refused_for_the_same_reason)
+{
+    Tensor *x = leaf(3, 1), *root = op_sum(op_exp(op_square(x)));
+    CHECK(tensor_set(x, AT(0), 9));
+    for (int i = 0; i < 2; i++) {
+        CHECK(!backward(root));
+        CHECK_ERROR("input 0 of square was written");
+    }
+}
+
 TEST(a_write_that_no_backward_reads_is_fine)
 {
     Tensor *x = leaf(3, 1), *y = leaf(3, 2);
@@ -483,6 +506,22 @@ TEST(a_failing_backward_is_reported)
     CHECK(!op_record(&failing_op, NULL, &x, 1, NULL, 0));
 }
 
+/* Each of as many inputs as an op may have. */
+TEST(an_op_reads_any_of_its_inputs)
+{
+    Tensor *x = leaf(3, 1), *inputs[OP_MAX_INPUTS];
+    for (int read = 0; read < OP_MAX_INPUTS; read++) {
+        const Op op = {.name = "reading", .backward = scaled_backward, .reads_inputs = (uint64_t)1 << read};
+        for (int i = 0; i < OP_MAX_INPUTS; i++) inputs[i] = i == read ? test_tensor(SHAPE(3), 2, 1) : x;
+        Tensor *root = op_sum(op_record(&op, tensor_zeros(SHAPE(3)), inputs, OP_MAX_INPUTS, NULL, 0));
+        CHECK(tensor_set(inputs[read], AT(0), 9));
+        CHECK(!backward(root));
+        char expected[64];
+        snprintf(expected, sizeof expected, "input %d of reading was written", read);
+        CHECK_ERROR(expected);
+    }
+}
+
 TEST(an_op_takes_as_much_as_there_is_room_for)
 {
     Tensor *x = leaf(3, 1), *inputs[OP_MAX_INPUTS + 1], *saved = test_tensor(SHAPE(3), 2, 1);
@@ -491,7 +530,7 @@ TEST(an_op_takes_as_much_as_there_is_room_for)
     CHECK(y && node_input_count(tensor_node(y)) == OP_MAX_INPUTS);
     CHECK(!op_record(&scaled_op, tensor_zeros(SHAPE(3)), inputs, OP_MAX_INPUTS + 1, NULL, 0));
     CHECK_ERROR("scaled: 65 inputs are more than 64");
-    for (int i = 0; i < NODE_MAX_SAVED; i++) CHECK(op_save(y, saved) == y);
+    for (int i = 0; i < OP_MAX_SAVED; i++) CHECK(op_save(y, saved) == y);
     CHECK(!op_save(y, saved));
     CHECK_ERROR("scaled: saves more than 6 tensors");
     CHECK(!op_record(&(Op){.name = "half"}, tensor_zeros(SHAPE(3)), &x, 1, NULL, 0));
@@ -557,6 +596,25 @@ TEST(conversions_are_each_others_adjoint)
         CHECK_EQUAL_BITS(got, expected, 3 * n);
         free(expected);
         free(got);
+    }
+}
+
+/* Zeros times an infinite weight are NaN, and would be summed over. */
+TEST(spare_lanes_of_gradients_are_zero_whatever_the_weights_are)
+{
+    enum { WIDE = 32 };
+    for (int i = 0; i < 4; i++) {
+        const int64_t channels = i == 3 ? WIDE : 2;
+        Tensor *x = i < 2 ? test_tensor(SHAPE(3, 2), 1, 1) : test_tensor(SHAPE(3, channels, 6, 6), 1, 1);
+        Tensor *weight = i < 2 ? test_tensor(SHAPE(2, 2), 2, 1) : test_tensor(SHAPE(channels, channels, 3, 3), 2, 1);
+        CHECK(tensor_set(weight, i < 2 ? AT(0, 1) : AT(0, 1, 1, 1), INFINITY));
+        x = (Tensor *)layout_lanes(x);
+        tensor_set_requires_grad(x, true);
+        Tensor *y = i == 0   ? op_linear(x, weight, TENSOR_NONE)
+                    : i == 1 ? op_matmul(x, weight)
+                             : op_conv2d(x, weight, TENSOR_NONE, .padding = 1);
+        CHECK(backward(y, .grad = test_tensor(tensor_shape(y), 3, 1)));
+        CHECK(layout_spare_is_right(tensor_grad(x)));
     }
 }
 

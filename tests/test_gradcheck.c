@@ -311,6 +311,17 @@ static Tensor *one_is_wrong(Tensor *const *inputs, void *slope)
     return op_concat((Tensor *[]){op_narrow(x, 0, 0, 4), op_wrong(&wrong, slope), op_narrow(x, 0, 5, 1)}, 3, 0);
 }
 
+/* A NaN among right values, which come before and after it. */
+TEST(gradcheck_overlooks_no_nan)
+{
+    double slope = (double)NAN, worst = 0;
+    Tensor *x = test_tensor(SHAPE(6), 1, 1);
+    tensor_set_requires_grad(x, true);
+    CHECK(!gradcheck(one_is_wrong, &slope, &x, 1, .worst = &worst));
+    CHECK_ERROR("input 0, element 4: backward gives nan");
+    CHECK(isnan(worst));
+}
+
 TEST(gradcheck_looks_at_every_input_and_element)
 {
     Tensor *x = test_tensor(SHAPE(6), 1, 1), *both[] = {x, test_tensor(SHAPE(6), 2, 1)};

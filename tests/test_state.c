@@ -764,6 +764,25 @@ TEST(file_that_a_killed_program_left_is_removed)
     CHECK_EQUAL(files_in(test_path("kept")), 1);
 }
 
+/* A program that this one starts would hold the lock on, and what a killed save left could not be removed. */
+TEST(file_that_is_written_is_open_to_no_other_program)
+{
+    CHECK(mkdir(test_path("kept"), 0777) == 0);
+    enum { DESCRIPTORS = 64 };
+    bool before[DESCRIPTORS];
+    for (int i = 0; i < DESCRIPTORS; i++) before[i] = fcntl(i, F_GETFD) >= 0;
+    FileWriter *writer = weft_file_create(test_path("kept/file"));
+    CHECK(writer);
+    int opened = 0;
+    for (int i = 0; i < DESCRIPTORS; i++) {
+        if (before[i] || fcntl(i, F_GETFD) < 0) continue;
+        CHECK(fcntl(i, F_GETFD) & FD_CLOEXEC);
+        opened++;
+    }
+    CHECK(opened >= 2); /* the file, and its lock */
+    CHECK(weft_file_commit(writer));
+}
+
 TEST(file_that_another_writes_is_not_removed)
 {
     CHECK(mkdir(test_path("kept"), 0777) == 0);

@@ -6,13 +6,13 @@
 #include "tensor/kernels/kernels.h"
 
 /* Whole numbers up to this are Reals. */
-static const int64_t most_slices = (int64_t)1 << (sizeof(Real) == sizeof(float) ? FLT_MANT_DIG : DBL_MANT_DIG);
+static const int64_t largest_index = (int64_t)1 << (sizeof(Real) == sizeof(float) ? FLT_MANT_DIG : DBL_MANT_DIG);
 
 Tensor *op_argmax(Tensor *x, int dimension)
 {
     if (!x || !strided_dimension("argmax", x, &dimension)) return NULL;
     char text[SHAPE_TEXT];
-    if (x->shape.size[dimension] > most_slices)
+    if (x->shape.size[dimension] > largest_index)
         return weft_fail("argmax: an index into dimension %d of %s is no Real", dimension, shape_text(x->shape, text));
     if (dimension == 0) {
         /* The maxima over the batch are those over the samples of the transposed tensor. */

@@ -10,8 +10,9 @@
 #include "tensor/kernels/kernels.h"
 #include "tensor/memory.h"
 
-/* Bounds stride, padding and dilation, so that no sum of positions overflows. */
-static const int64_t largest_option = (int64_t)1 << 30;
+/* Bounds stride, padding and dilation, and the elements of a result's map, so that no sum of positions and no count of
+ * products overflows. */
+static const int64_t largest_option = (int64_t)1 << 30, largest_map = INT64_MAX >> 8;
 
 enum { INPUT, WEIGHT, BIAS, INPUTS };
 /* What backward finds: which element of each window was the maximum, if pooling was in the same pass. */
@@ -29,12 +30,11 @@ typedef struct ConvAttributes {
  * the machine. */
 static bool uses_winograd(const ConvShape *s)
 {
-    enum { FEWEST_CHANNELS = 32 };
-    const int64_t products = winograd_products(s, winograd_tile(s));
+    enum { FEWEST_CHANNELS = 32, TAPS = 3 * 3 };
     return s->height.kernel == 3 && s->width.kernel == 3 && s->stride == 1 && s->dilation == 1 && s->sections == 1 &&
            s->in_channels % WINOGRAD_MULTIPLE == 0 && s->out_channels % WINOGRAD_MULTIPLE == 0 &&
            s->in_channels >= FEWEST_CHANNELS && s->out_channels >= FEWEST_CHANNELS &&
-           2 * products <= s->height.kernel * s->width.kernel * s->height.out * s->width.out;
+           2 * winograd_products(s, winograd_tile(s)) <= TAPS * s->height.out * s->width.out;
 }
 
 /* ---- Packed weights ---- */
@@ -91,6 +91,7 @@ static bool add_winograd_input_grad(const Node *node, const Tensor *out_grad, co
     if (!scratch) return false;
     weft_kernels()->winograd_input_grad(&result, &grad, packed, scratch, shape);
     weft_free(scratch);
+    layout_fill_spare(in_grad); /* zeros times an infinite weight are no zeros */
     return node_add_grad(node, INPUT, in_grad);
 }
 
@@ -104,6 +105,7 @@ static bool add_input_grad(const Node *node, const Tensor *out_grad, const ConvS
     if (!scratch) return false;
     weft_kernels()->conv2d_input_grad(in_grad->storage->data, out_grad->storage->data, packed, scratch, shape);
     weft_free(scratch);
+    layout_fill_spare(in_grad); /* as above */
     return node_add_grad(node, INPUT, in_grad);
 }
 
@@ -284,7 +286,10 @@ static bool prepare(const Conv2dOptions *o, ConvAttributes *a)
         .in_channels = o->x->shape.size[1], .out_channels = o->weight->shape.size[0],
         .sections = o->groups, .stride = o->stride, .padding = o->padding, .dilation = o->dilation,
     }};
-    return make_axis(o, 2, &a->shape.height) && make_axis(o, 3, &a->shape.width);
+    if (!make_axis(o, 2, &a->shape.height) || !make_axis(o, 3, &a->shape.width)) return false;
+    if (a->shape.height.out <= largest_map / a->shape.width.out) return true;
+    return weft_fail("conv2d: a result of %lld by %lld is too large", (long long)a->shape.height.out,
+                     (long long)a->shape.width.out);
 }
 
 static bool convolve(const WinogradOut *out, const Tensor *x, const Real *packed, GroupStatistics *statistics,

@@ -24,6 +24,7 @@ static bool add_input_grad(const Node *node, const Tensor *grad)
     const LinearShape s = shape_of(grad, weight);
     const LinearShape transposed = {s.groups, s.outputs, s.features, s.feature_step, s.output_step};
     weft_kernels()->linear(x_grad->storage->data, grad->storage->data, weight->storage->data, NULL, false, &transposed);
+    layout_fill_spare(x_grad); /* zeros times an infinite weight are no zeros */
     return node_add_grad(node, X, x_grad);
 }
 

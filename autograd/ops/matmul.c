@@ -26,7 +26,7 @@ static Matrix transposed(Matrix m)
 
 static int64_t panel_count(int64_t columns)
 {
-    return (columns + WEFT_LANES - 1) / WEFT_LANES;
+    return kernel_groups(columns);
 }
 
 static int64_t panel_width(int64_t columns, int64_t panel)
@@ -76,6 +76,7 @@ static void multiply_batch(Tensor *result, const Tensor *batch, Matrix b)
 {
     const LinearShape shape = {layout_groups(batch), b.rows, b.columns, b.column_step, b.row_step};
     weft_kernels()->linear(result->storage->data, batch->storage->data, b.values, NULL, false, &shape);
+    layout_fill_spare(result); /* zeros times an infinite value are no zeros */
 }
 
 /* dA = dC B', in the layout of both; dB = A' dC always on plain matrices, as it contracts the batch: so its order of

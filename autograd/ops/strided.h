@@ -29,7 +29,7 @@ bool strided_carries_batch(const Tensor *t, Shape result);
 Tensor *strided_broadcast(BroadcastKernel *kernel, Tensor *out, const Tensor *a, const Tensor *b);
 
 /* The gradient of an operand of this shape from that of what it was broadcast to: the sum over what was repeated, as
- * op_sum defines it. */
+ * op_sum defines it, in reduce.c. */
 Tensor *strided_unbroadcast(Tensor *grad, Shape shape);
 
 #endif

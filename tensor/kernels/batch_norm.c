@@ -45,7 +45,7 @@ static Plane plane_of(const Pass *pass, int64_t index)
 
 static void run(const Pass *pass, ParallelBody *body)
 {
-    const int64_t groups = (pass->shape.samples + WEFT_LANES - 1) / WEFT_LANES;
+    const int64_t groups = kernel_groups(pass->shape.samples);
     parallel_for(groups * pass->shape.channels, 1 + PASS_GRAIN / (pass->shape.area * WEFT_LANES), body, (void *)pass);
 }
 

@@ -51,7 +51,7 @@ static void make_mask_range(int64_t begin, int64_t end, int thread, void *contex
 void KERNEL(dropout_mask)(Real *mask, int64_t samples, int64_t elements, int64_t threshold, RandomKey key)
 {
     const int64_t words = dropout_mask_words(elements);
-    parallel_for((samples + WEFT_LANES - 1) / WEFT_LANES * words, MASK_GRAIN, make_mask_range,
+    parallel_for(kernel_groups(samples) * words, MASK_GRAIN, make_mask_range,
                  &(MakeMask){mask, samples, words, (elements + DROPOUT_BLOCK_NUMBERS - 1) / DROPOUT_BLOCK_NUMBERS,
                              (LaneInt)threshold, key});
 }

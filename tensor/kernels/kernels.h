@@ -28,6 +28,12 @@
 #define WEFT_PASTE(name, isa) WEFT_PASTE2(name, isa)
 #define KERNEL(name) WEFT_PASTE(name, WEFT_ISA_NAME)
 
+/* Groups that so many samples fill, the last of them perhaps in part. */
+static inline int64_t kernel_groups(int64_t samples)
+{
+    return (samples + WEFT_LANES - 1) / WEFT_LANES;
+}
+
 typedef struct Kernels {
     const char *isa;
 #define KERNEL_MEMBER(name, arguments) void(*name) arguments;

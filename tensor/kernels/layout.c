@@ -60,7 +60,7 @@ static void to_plain_range(int64_t begin, int64_t end, int thread, void *context
 static void run_move(Move *m, ParallelBody *body)
 {
     m->blocks = (m->elements + BLOCK - 1) / BLOCK;
-    parallel_for((m->samples + WEFT_LANES - 1) / WEFT_LANES * m->blocks, MOVE_GRAIN, body, m);
+    parallel_for(kernel_groups(m->samples) * m->blocks, MOVE_GRAIN, body, m);
 }
 
 void KERNEL(to_lanes)(Real *lanes, const Real *plain, int64_t samples, int64_t elements, bool zero_spare)

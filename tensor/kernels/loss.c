@@ -29,7 +29,7 @@ typedef struct Part {
 
 static void run(const Loss *loss, ParallelBody *body)
 {
-    const int64_t groups = (loss->shape.samples + WEFT_LANES - 1) / WEFT_LANES;
+    const int64_t groups = kernel_groups(loss->shape.samples);
     parallel_for(groups, 1 + LOSS_GRAIN / (loss->shape.classes * WEFT_LANES), body, (void *)loss);
 }
 

@@ -1,7 +1,8 @@
 /* A plane of the gradient after a convolution with relu. For kernels.
  *
- * This is the one definition of the sums that are the bias's gradient, so that whatever makes a gradient may mask and
- * sum it while it is in cache, with the same bits. The sum of a plane [area][16] runs in each lane as PLANE_CHAINS
+ * Sums of planes are the bias's gradient. They are defined here, so that whatever makes a gradient may mask and sum it
+ * while it is in cache, with the same bits; what has no such plane in memory sums in the same order (batch_norm.c's
+ * input_grad_plane, channel_sums.c's add_row). The sum of a plane [area][16] runs in each lane as PLANE_CHAINS
  * partial sums, element i going to number i mod PLANE_CHAINS; they are added as a tree, then the lanes by vfold. */
 #ifndef WEFT_KERNELS_RELU_GRAD_H
 #define WEFT_KERNELS_RELU_GRAD_H
