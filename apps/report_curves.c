@@ -1,7 +1,7 @@
 /* The curves of a training. */
 #include "apps/report_chart.h"
 #include "apps/report_page.h"
-#include "apps/report_text.h"
+#include "apps/report_style.h"
 
 /* Of many runs so many get a line of their own. */
 enum { FAINT_RUNS = 20, MAX_LINES = 2 * FAINT_RUNS + 2, RATE_POINTS = 200 };

@@ -78,17 +78,15 @@ bool report_evaluate(Evaluation *evaluation, Module *model, Loader *loader)
 {
     *evaluation = (Evaluation){0};
     Modes modes = {0};
-    if (!nn_modes_save(&modes, model)) return false;
-    bool recording = autograd_record(false), ok = true;
-    nn_eval(model);
+    if (!nn_evaluation_begin(&modes, model, false)) return false;
     Batch batch;
+    bool ok = true;
     while (ok && loader_next(loader, &batch)) {
         Scope scope = scope_open();
         ok = run_batch(evaluation, model, &batch);
         scope_close(scope);
     }
-    autograd_record(recording);
-    nn_modes_restore(&modes, model);
+    nn_evaluation_end(&modes, model);
     return ok && weft_error() == NULL;
 }
 

@@ -3,6 +3,7 @@
 
 #include "apps/report_page.h"
 #include "apps/report_png.h"
+#include "apps/report_style.h"
 #include "apps/report_text.h"
 #include "data/dataset.h"
 #include "tensor/memory.h"

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "apps/report_style.h"
 #include "apps/report_text.h"
 #include "apps/trainer_statistics.h"
 #include "data/dataset.h"

@@ -1,6 +1,6 @@
 /* The look of the report. The pair of colours for training and testing is told apart by people who see red and green
  * alike (after M. Okabe and K. Ito, "Color universal design", 2008); that of testing is the page's one accent. */
-#include "apps/report_text.h"
+#include "apps/report_style.h"
 
 static const char *const COLOURS[] = {
     ":root{color-scheme:light dark;--paper:#fcfbf8;--tile:#fff;--ink:#1b1c1e;--soft:#63666c;--rule:#e0ddd5;",

@@ -4,33 +4,19 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "tensor/text.h"
+
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD in UTF-8 */
 
-/* The bytes of the UTF-8 character that begins here, 0 if none does: Unicode 15, table 3-7. */
-static int utf8_length(const unsigned char *s)
+static bool is_control(unsigned char c)
 {
-    static const struct {
-        unsigned char first, last, low, high; /* of the first byte, and of the second */
-        int length;
-    } FORMS[] = {{0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3}, {0xE1, 0xEC, 0x80, 0xBF, 3},
-                 {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3}, {0xF0, 0xF0, 0x90, 0xBF, 4},
-                 {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4}};
-    if ((s[0] >= ' ' && s[0] < 0x7F) || s[0] == '\n' || s[0] == '\t') return 1;
-    for (size_t i = 0; i < sizeof FORMS / sizeof *FORMS; i++) {
-        if (s[0] < FORMS[i].first || s[0] > FORMS[i].last) continue;
-        if (s[1] < FORMS[i].low || s[1] > FORMS[i].high) return 0;
-        for (int k = 2; k < FORMS[i].length; k++) {
-            if ((s[k] & 0xC0) != 0x80) return 0;
-        }
-        return FORMS[i].length;
-    }
-    return 0;
+    return (c < ' ' && c != '\n' && c != '\t') || c == 0x7F;
 }
 
 /* Writes the character at s and returns the bytes that it took. */
 static int escape_one(FILE *file, const char *s)
 {
-    int length = utf8_length((const unsigned char *)s);
+    const int length = is_control((unsigned char)*s) ? 0 : weft_utf8_length(s);
     switch (*s) {
     case '<': fputs("&lt;", file); break;
     case '>': fputs("&gt;", file); break;

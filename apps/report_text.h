@@ -10,10 +10,4 @@ void report_escape(FILE *file, const char *text);
 /* Writes a command line, escaped, as a shell takes it: quoted where that is needed. */
 void report_command(FILE *file, int argc, char **argv);
 
-/* Writes the style sheets: of whatever has colours and of charts, which a page and an svg share; and of the page. */
-void report_style_svg(FILE *file);
-void report_style_page(FILE *file);
-/* Begins an svg file of this size, with its style and its ground; ends with </svg>. */
-void report_svg_begin(FILE *file, int width, int height);
-
 #endif

@@ -114,16 +114,13 @@ bool trainer_test_with(PassMetrics *result, TestPass pass)
         return weft_fail("trainer_test: result, model, loader or criterion is NULL");
     }
     Modes modes = {0};
-    if (!nn_modes_save(&modes, pass.model)) return false;
-    bool recording = autograd_record(false);
-    nn_eval(pass.model);
+    if (!nn_evaluation_begin(&modes, pass.model, false)) return false;
     bool ok = run_pass(result, (TrainPass){.model = pass.model,
                                            .loader = pass.loader,
                                            .criterion = pass.criterion,
                                            .progress = pass.progress,
                                            .context = pass.context});
-    autograd_record(recording);
-    nn_modes_restore(&modes, pass.model);
+    nn_evaluation_end(&modes, pass.model);
     return ok;
 }
 

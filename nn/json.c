@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "tensor/memory.h"
+#include "tensor/text.h"
 
 enum {
     SURROGATE_HIGH = 0xD800,
     SURROGATE_LOW = 0xDC00,
     SURROGATE_END = 0xE000,
     SUPPLEMENTARY = 0x10000,
-    CODE_POINTS = 0x110000,
 };
 
 bool nn_json_fail(const Json *json, const char *expected)
@@ -128,26 +128,16 @@ static bool escape(Json *json, char **to)
     return true;
 }
 
-/* Copies one character of one to four bytes, refusing what is no UTF-8: stray or missing continuations, a longer form
- * than needed, surrogates, numbers that are too large. */
+/* Copies one character, refusing what is no UTF-8: stray or missing continuations (a quote follows, which is none), a
+ * longer form than needed, surrogates, numbers that are too large. */
 static bool utf8(Json *json, char **to)
 {
-    static const uint32_t smallest[] = {0, 0x80, 0x800, SUPPLEMENTARY};
-    uint32_t c = (uint32_t)peek(json);
-    int more = c < 0x80 ? 0 : c >> 5 == 0x6 ? 1 : c >> 4 == 0xE ? 2 : c >> 3 == 0x1E ? 3 : -1;
-    if (more < 0 || c < ' ') return nn_json_fail(json, "a character of UTF-8");
-    if (json->length - json->at <= more) return nn_json_fail(json, "the rest of a character");
-    uint32_t code = more ? c & (0x3Fu >> more) : c;
-    *(*to)++ = (char)c;
-    json->at++;
-    for (int i = 0; i < more; i++, json->at++) {
-        c = (uint32_t)peek(json);
-        if (c >> 6 != 2) return nn_json_fail(json, "a character of UTF-8");
-        code = code << 6 | (c & 0x3F);
-        *(*to)++ = (char)c;
-    }
-    if (code < smallest[more] || code >= CODE_POINTS || (code >= SURROGATE_HIGH && code < SURROGATE_END))
-        return nn_json_fail(json, "a character of UTF-8");
+    const char *from = json->text + json->at;
+    const int length = weft_utf8_length(from);
+    if (length == 0 || peek(json) < ' ') return nn_json_fail(json, "a character of UTF-8");
+    memcpy(*to, from, (size_t)length);
+    *to += length;
+    json->at += length;
     return true;
 }
 

@@ -25,15 +25,20 @@ static void clear(Modes *modes)
     *modes = (Modes){0};
 }
 
-bool nn_modes_save(Modes *modes, const Module *module)
+bool nn_evaluation_begin(Modes *modes, Module *module, bool record)
 {
-    if (save(modes, module)) return true;
-    clear(modes);
-    return false;
+    if (!save(modes, module)) {
+        clear(modes);
+        return false;
+    }
+    modes->recording = autograd_record(record);
+    nn_eval(module);
+    return true;
 }
 
-void nn_modes_restore(Modes *modes, Module *module)
+void nn_evaluation_end(Modes *modes, Module *module)
 {
+    autograd_record(modes->recording);
     restore(modes->training, module);
     clear(modes);
 }

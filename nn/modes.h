@@ -1,5 +1,5 @@
-/* The modes, training or evaluation, of all modules of a tree. Internal: for what evaluates and then puts each module's
- * own mode back, a frozen child's too. */
+/* Evaluating a module for a while: then each module of the tree has its own mode back, training or evaluation, a frozen
+ * child's too. Internal. */
 #ifndef WEFT_MODES_H
 #define WEFT_MODES_H
 
@@ -9,11 +9,13 @@
 typedef struct Modes {
     bool *training;
     int64_t count, capacity;
+    bool recording; /* whether ops were on record */
 } Modes;
 
-/* Of a module that is not NULL. False with an error, the list empty, when memory is short. */
-bool nn_modes_save(Modes *modes, const Module *module) WEFT_CHECKED;
-/* Puts the modes of the same tree back and empties the list. */
-void nn_modes_restore(Modes *modes, Module *module);
+/* Sets evaluation for a module that is not NULL, and whether ops are recorded. False with an error, all as it was, when
+ * memory is short. */
+bool nn_evaluation_begin(Modes *modes, Module *module, bool record) WEFT_CHECKED;
+/* Puts both back, of the same tree, and empties the list. */
+void nn_evaluation_end(Modes *modes, Module *module);
 
 #endif

@@ -100,15 +100,12 @@ static bool run_twice(Exporter *exporter)
 {
     Module *module = exporter->options->module;
     Modes modes = {0};
-    if (!nn_modes_save(&modes, module)) return false;
-    const bool recorded = autograd_record(true);
+    if (!nn_evaluation_begin(&modes, module, true)) return false;
     Observer *observer = nn_observe(NULL);
     bool ok = true;
-    nn_eval(module);
     for (int i = 0; i < RUNS && ok; i++) ok = run(&exporter->runs[i], module, exporter->options->input, BATCHES[i]);
     nn_observe(observer);
-    autograd_record(recorded);
-    nn_modes_restore(&modes, module);
+    nn_evaluation_end(&modes, module);
     return ok;
 }
 

@@ -78,16 +78,13 @@ bool nn_summary_rows(SummaryRows *rows, Module *module, Shape input)
 {
     Summary summary = {.observer = {add_row}, .rows = rows};
     Modes modes = {0};
-    if (!nn_modes_save(&modes, module)) return false;
-    bool recorded = autograd_record(false);
+    if (!nn_evaluation_begin(&modes, module, false)) return false;
     Observer *before = nn_observe(&summary.observer);
     Scope scope = scope_open();
-    nn_eval(module);
     bool ok = nn_forward(module, tensor_zeros(input)) && !summary.failed;
     scope_close(scope);
     nn_observe(before);
-    autograd_record(recorded);
-    nn_modes_restore(&modes, module);
+    nn_evaluation_end(&modes, module);
     return ok;
 }
 

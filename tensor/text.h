@@ -21,6 +21,10 @@ bool weft_text_vput(Text *text, const char *format, va_list arguments) WEFT_CHEC
 /* The text is empty and usable again. */
 void weft_text_free(Text *text);
 
+/* The bytes, 1 to 4, of the UTF-8 character that begins here; 0 if none does. Reads up to the first byte that cannot
+ * belong to it, such as the zero at the end. */
+int weft_utf8_length(const char *text);
+
 /* What stands for a character where a name is shown: '?' for a control character, which might end a line or do anything
  * to a terminal, else itself. */
 char weft_text_shown(char character);
