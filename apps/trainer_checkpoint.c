@@ -150,7 +150,7 @@ static bool add_tensor(NamedTensors *tensors, char *name, Tensor *tensor)
 /* The network's parameters, which come first, in the optimizer's order; its buffers; and velocities. */
 static bool collect(NamedTensors *tensors, const TrainerRun *run)
 {
-    if (!state_collect(run->model, tensors)) return false;
+    if (!nn_state_collect(run->model, tensors)) return false;
     bool ok = true;
     for (int64_t i = 0; i < optimizer_count(run->optimizer) && ok; i++) {
         Tensor *velocity = optimizer_velocity(run->optimizer, i);
@@ -165,7 +165,7 @@ bool trainer_checkpoint_write(const TrainerRun *run, const TrainerSession *sessi
     SafetensorsMetadata metadata = {0};
     NamedTensors tensors = {0};
     bool ok = put_all(&metadata, run, session) && collect(&tensors, run) &&
-              state_write(session->options.checkpoint, &tensors, &metadata);
+              nn_state_write(session->options.checkpoint, &tensors, &metadata);
     nn_named_free(&tensors);
     safetensors_metadata_free(&metadata);
     return ok;
@@ -257,8 +257,8 @@ static bool find_most_bytes(const TrainerSession *session, int64_t *most)
     Module *model = session->app->model(session->options.dropout);
     if (model == NULL) return weft_fail("the network could not be made");
     NamedTensors state;
-    bool ok = state_collect(model, &state);
-    if (ok) *most = state_most_bytes(EACH * state_values(&state));
+    bool ok = nn_state_collect(model, &state);
+    if (ok) *most = nn_state_most_bytes(EACH * nn_state_values(&state));
     if (ok) nn_named_free(&state);
     nn_free(model);
     return ok;
@@ -352,7 +352,7 @@ static bool read_draws(const Safetensors *file, Module *model)
 /* The network's tensors, and new ones in the open scope for the velocities that the file has. */
 static bool collect_places(NamedTensors *tensors, const Safetensors *file, const TrainerRun *run)
 {
-    if (!state_collect(run->model, tensors)) return false;
+    if (!nn_state_collect(run->model, tensors)) return false;
     bool ok = true;
     for (int64_t i = 0; i < optimizer_count(run->optimizer) && ok; i++) {
         const NamedTensor *parameter = &tensors->items[i];
@@ -387,8 +387,8 @@ static bool read_tensors(const Safetensors *file, const TrainerRun *run, const T
 {
     NamedTensors tensors = {0}, state = {0};
     Scope scope = scope_open();
-    bool ok = state_collect(run->model, &state) && collect_places(&tensors, file, run) && state_read(file, &tensors) &&
-              check_velocities(file, tensors.count - state.count, session) &&
+    bool ok = nn_state_collect(run->model, &state) && collect_places(&tensors, file, run) &&
+              nn_state_read(file, &tensors) && check_velocities(file, tensors.count - state.count, session) &&
               set_velocities(run->optimizer, &tensors, state.count);
     scope_close(scope);
     nn_named_free(&state);

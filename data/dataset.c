@@ -48,8 +48,8 @@ Dataset *dataset_idx(const char *images_path, const char *labels_path, int class
 {
     int64_t images[3] = {0}, labels[1] = {0};
     Dataset made = {.classes = classes};
-    made.images = idx_read(images_path, 3, images);
-    made.labels = made.images ? idx_read(labels_path, 1, labels) : NULL;
+    made.images = dataset_read_idx(images_path, 3, images);
+    made.labels = made.images ? dataset_read_idx(labels_path, 1, labels) : NULL;
     made.count = images[0];
     made.channels = 1;
     made.height = images[1];

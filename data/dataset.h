@@ -22,7 +22,7 @@ enum { IDX_MAX_DIMENSIONS = 4 };
  * bytes, the type 8, the number of dimensions, each size as 4 bytes, the highest first, then the values. Returns the
  * values, to be freed with weft_free, and writes the sizes, all at least 1. NULL with an error if the file is not
  * exactly that; no memory is taken before the sizes agree with the file's. */
-uint8_t *idx_read(const char *path, int dimensions, int64_t sizes[]);
+uint8_t *dataset_read_idx(const char *path, int dimensions, int64_t sizes[]);
 
 /* An affine map from the pixels of a result to where they come from. Coordinates are in units of 2^-32 pixel: whole
  * numbers, so that every machine and compiler computes the same. */

@@ -63,7 +63,7 @@ static uint8_t *read_values(const FileReader *file, int dimensions, int64_t size
     return values;
 }
 
-uint8_t *idx_read(const char *path, int dimensions, int64_t sizes[])
+uint8_t *dataset_read_idx(const char *path, int dimensions, int64_t sizes[])
 {
     FileReader file;
     if (!weft_file_open(&file, path)) return NULL;

@@ -3,12 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-void dtype_put(unsigned char *bytes, int size, uint64_t number)
+void nn_dtype_put(unsigned char *bytes, int size, uint64_t number)
 {
     for (int i = 0; i < size; i++) bytes[i] = (unsigned char)(number >> 8 * i);
 }
 
-uint64_t dtype_get(const unsigned char *bytes, int size)
+uint64_t nn_dtype_get(const unsigned char *bytes, int size)
 {
     uint64_t number = 0;
     for (int i = 0; i < size; i++) number |= (uint64_t)bytes[i] << 8 * i;
@@ -19,7 +19,7 @@ uint64_t dtype_get(const unsigned char *bytes, int size)
 static bool decode_float(const Dtype *dtype, const unsigned char *bytes, Real *value)
 {
     (void)dtype;
-    uint32_t bits = (uint32_t)dtype_get(bytes, 4);
+    uint32_t bits = (uint32_t)nn_dtype_get(bytes, 4);
     float number;
     memcpy(&number, &bits, sizeof number);
 #ifdef WEFT_DOUBLE
@@ -33,7 +33,7 @@ static bool decode_float(const Dtype *dtype, const unsigned char *bytes, Real *v
 static bool decode_double(const Dtype *dtype, const unsigned char *bytes, Real *value)
 {
     (void)dtype;
-    uint64_t bits = dtype_get(bytes, 8);
+    uint64_t bits = nn_dtype_get(bytes, 8);
     double number;
     memcpy(&number, &bits, sizeof number);
 #ifdef WEFT_DOUBLE
@@ -55,7 +55,7 @@ static bool decode_bf16(const Dtype *dtype, const unsigned char *bytes, Real *va
 static bool decode_f16(const Dtype *dtype, const unsigned char *bytes, Real *value)
 {
     enum { EXPONENT_MASK = 0x1F, FRACTION_BITS = 10, FRACTION_MASK = 0x3FF, BIAS_CHANGE = 127 - 15 };
-    uint32_t half = (uint32_t)dtype_get(bytes, 2), sign = half >> 15, fraction = half & FRACTION_MASK;
+    uint32_t half = (uint32_t)nn_dtype_get(bytes, 2), sign = half >> 15, fraction = half & FRACTION_MASK;
     uint32_t exponent = half >> FRACTION_BITS & EXPONENT_MASK;
     if (exponent == 0) { /* zero and denormals: a multiple of 2^-24 */
         *value = (Real)ldexp(sign ? -(double)fraction : (double)fraction, -24);
@@ -63,13 +63,13 @@ static bool decode_f16(const Dtype *dtype, const unsigned char *bytes, Real *val
     }
     unsigned char widened[4];
     exponent = exponent == EXPONENT_MASK ? 0xFF : exponent + BIAS_CHANGE;
-    dtype_put(widened, 4, sign << 31 | exponent << 23 | fraction << (23 - FRACTION_BITS));
+    nn_dtype_put(widened, 4, sign << 31 | exponent << 23 | fraction << (23 - FRACTION_BITS));
     return decode_float(dtype, widened, value);
 }
 
 static bool decode_integer(const Dtype *dtype, const unsigned char *bytes, Real *value)
 {
-    uint64_t number = dtype_get(bytes, dtype->size), sign = (uint64_t)1 << (8 * dtype->size - 1);
+    uint64_t number = nn_dtype_get(bytes, dtype->size), sign = (uint64_t)1 << (8 * dtype->size - 1);
     int64_t whole = (int64_t)(number & (sign - 1));
     if (number & sign) {
         if (dtype->is_signed)
@@ -92,7 +92,7 @@ static const Dtype dtypes[] = {
     {"I8", 1, true, true, decode_integer},   {"U8", 1, true, false, decode_integer},
 };
 
-const Dtype *dtype_find(const char *name)
+const Dtype *nn_dtype_find(const char *name)
 {
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
         if (strcmp(dtypes[i].name, name) == 0) return &dtypes[i];
@@ -100,12 +100,12 @@ const Dtype *dtype_find(const char *name)
     return NULL;
 }
 
-bool dtype_decode(const Dtype *dtype, const unsigned char *bytes, Real *value)
+bool nn_dtype_decode(const Dtype *dtype, const unsigned char *bytes, Real *value)
 {
     return dtype->decode(dtype, bytes, value);
 }
 
-void dtype_encode_real(unsigned char bytes[sizeof(Real)], Real value)
+void nn_dtype_encode_real(unsigned char bytes[sizeof(Real)], Real value)
 {
 #ifdef WEFT_DOUBLE
     uint64_t bits;
@@ -113,5 +113,5 @@ void dtype_encode_real(unsigned char bytes[sizeof(Real)], Real value)
     uint32_t bits;
 #endif
     memcpy(&bits, &value, sizeof bits);
-    dtype_put(bytes, (int)sizeof bits, bits);
+    nn_dtype_put(bytes, (int)sizeof bits, bits);
 }

@@ -19,10 +19,10 @@ struct Dtype {
 enum { DTYPE_LARGEST = 8 };
 
 /* By its name in a file: "F32". NULL if it is none of F64, F32, F16, BF16 and the integers of 8 to 64 bits. */
-const Dtype *dtype_find(const char *name);
+const Dtype *nn_dtype_find(const char *name);
 /* Converts one number. False if a Real cannot hold it: an integer that would be rounded, or a number that would become
  * infinite. Infinities and NaNs are taken as they are. */
-bool dtype_decode(const Dtype *dtype, const unsigned char *bytes, Real *value);
+bool nn_dtype_decode(const Dtype *dtype, const unsigned char *bytes, Real *value);
 
 /* What Weft writes. */
 #ifdef WEFT_DOUBLE
@@ -31,10 +31,10 @@ bool dtype_decode(const Dtype *dtype, const unsigned char *bytes, Real *value);
 #define DTYPE_REAL "F32"
 #endif
 #define DTYPE_COUNTER "I64"
-void dtype_encode_real(unsigned char bytes[sizeof(Real)], Real value);
+void nn_dtype_encode_real(unsigned char bytes[sizeof(Real)], Real value);
 
 /* The low `size` bytes of a number. */
-void dtype_put(unsigned char *bytes, int size, uint64_t number);
-uint64_t dtype_get(const unsigned char *bytes, int size);
+void nn_dtype_put(unsigned char *bytes, int size, uint64_t number);
+uint64_t nn_dtype_get(const unsigned char *bytes, int size);
 
 #endif

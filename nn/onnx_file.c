@@ -33,24 +33,24 @@ static void put_attribute(Protobuf *node, const OnnxAttribute *attribute)
     Protobuf message = {0};
     const Attribute *value = &attribute->value;
     const int field = attribute->list ? ATTRIBUTE_INTEGERS : ATTRIBUTE_INTEGER;
-    protobuf_text(&message, ATTRIBUTE_NAME, value->name);
-    if (value->count == 0) protobuf_float(&message, ATTRIBUTE_FLOAT, (float)value->number);
-    for (int i = 0; i < value->count; i++) protobuf_integer(&message, field, value->integers[i]);
-    protobuf_integer(&message, ATTRIBUTE_TYPE,
-                     value->count == 0 ? TYPE_FLOAT : attribute->list ? TYPE_INTEGERS : TYPE_INTEGER);
-    protobuf_message(node, NODE_ATTRIBUTE, &message);
+    nn_protobuf_text(&message, ATTRIBUTE_NAME, value->name);
+    if (value->count == 0) nn_protobuf_float(&message, ATTRIBUTE_FLOAT, (float)value->number);
+    for (int i = 0; i < value->count; i++) nn_protobuf_integer(&message, field, value->integers[i]);
+    nn_protobuf_integer(&message, ATTRIBUTE_TYPE,
+                        value->count == 0 ? TYPE_FLOAT : attribute->list ? TYPE_INTEGERS : TYPE_INTEGER);
+    nn_protobuf_message(node, NODE_ATTRIBUTE, &message);
 }
 
 static void put_node(Protobuf *graph, const OnnxValue *value)
 {
     Protobuf node = {0};
     for (int i = 0; i < value->input_count; i++)
-        protobuf_text(&node, NODE_INPUT, value->inputs[i] ? value->inputs[i]->name : "");
-    protobuf_text(&node, NODE_OUTPUT, value->name);
-    protobuf_text(&node, NODE_NAME, value->name);
-    protobuf_text(&node, NODE_TYPE, value->type);
+        nn_protobuf_text(&node, NODE_INPUT, value->inputs[i] ? value->inputs[i]->name : "");
+    nn_protobuf_text(&node, NODE_OUTPUT, value->name);
+    nn_protobuf_text(&node, NODE_NAME, value->name);
+    nn_protobuf_text(&node, NODE_TYPE, value->type);
     for (int i = 0; i < value->attribute_count; i++) put_attribute(&node, &value->attributes[i]);
-    protobuf_message(graph, GRAPH_NODE, &node);
+    nn_protobuf_message(graph, GRAPH_NODE, &node);
 }
 
 /* ---- Constants ---- */
@@ -61,13 +61,13 @@ static bool put_values(Protobuf *message, const OnnxValue *value)
     const int64_t count = tensor_count(value->tensor);
     Real *values = weft_alloc(count, sizeof(Real));
     bool ok = values && tensor_read(value->tensor, values, count);
-    unsigned char *bytes = ok ? protobuf_bytes(message, TENSOR_RAW_DATA, count * (int64_t)sizeof(float)) : NULL;
+    unsigned char *bytes = ok ? nn_protobuf_bytes(message, TENSOR_RAW_DATA, count * (int64_t)sizeof(float)) : NULL;
     ok = bytes != NULL;
     for (int64_t i = 0; i < count && ok; i++) {
         const float number = (float)values[i];
         ok = isfinite(number) || !isfinite(values[i]);
         if (!ok) weft_fail("onnx: %g in %s is too large for float32", (double)values[i], value->name);
-        protobuf_put_float(bytes + i * (int64_t)sizeof number, number);
+        nn_protobuf_put_float(bytes + i * (int64_t)sizeof number, number);
     }
     weft_free(values);
     return ok;
@@ -77,18 +77,18 @@ static void put_initializer(Protobuf *graph, const OnnxValue *value)
 {
     Protobuf message = {0};
     const Shape shape = value->tensor ? tensor_shape(value->tensor) : SHAPE(value->integer_count);
-    for (int d = 0; d < shape.rank; d++) protobuf_integer(&message, TENSOR_DIMS, shape.size[d]);
-    protobuf_integer(&message, TENSOR_DATA_TYPE, value->tensor ? DATA_FLOAT : DATA_INT64);
-    protobuf_text(&message, TENSOR_NAME, value->name);
+    for (int d = 0; d < shape.rank; d++) nn_protobuf_integer(&message, TENSOR_DIMS, shape.size[d]);
+    nn_protobuf_integer(&message, TENSOR_DATA_TYPE, value->tensor ? DATA_FLOAT : DATA_INT64);
+    nn_protobuf_text(&message, TENSOR_NAME, value->name);
     if (value->tensor) {
         if (!put_values(&message, value)) message.failed = true;
     } else {
         const int size = sizeof(int64_t);
-        unsigned char *bytes = protobuf_bytes(&message, TENSOR_RAW_DATA, value->integer_count * size);
+        unsigned char *bytes = nn_protobuf_bytes(&message, TENSOR_RAW_DATA, value->integer_count * size);
         for (int i = 0; i < value->integer_count && bytes; i++)
-            dtype_put(bytes + i * size, size, (uint64_t)value->integers[i]);
+            nn_dtype_put(bytes + i * size, size, (uint64_t)value->integers[i]);
     }
-    protobuf_message(graph, GRAPH_INITIALIZER, &message);
+    nn_protobuf_message(graph, GRAPH_INITIALIZER, &message);
 }
 
 /* ---- The whole ---- */
@@ -98,16 +98,16 @@ static void put_end(Protobuf *graph, int field, OnnxEnd end)
     Protobuf info = {0}, type = {0}, tensor = {0}, shape = {0};
     for (int d = 0; d < end.shape.rank; d++) {
         Protobuf dim = {0};
-        if (end.shape.size[d] == ONNX_BATCH) protobuf_text(&dim, DIM_NAME, "N");
-        else if (end.shape.size[d] != ONNX_UNKNOWN) protobuf_integer(&dim, DIM_VALUE, end.shape.size[d]);
-        protobuf_message(&shape, SHAPE_DIM, &dim);
+        if (end.shape.size[d] == ONNX_BATCH) nn_protobuf_text(&dim, DIM_NAME, "N");
+        else if (end.shape.size[d] != ONNX_UNKNOWN) nn_protobuf_integer(&dim, DIM_VALUE, end.shape.size[d]);
+        nn_protobuf_message(&shape, SHAPE_DIM, &dim);
     }
-    protobuf_integer(&tensor, VALUE_ELEMENT, DATA_FLOAT);
-    protobuf_message(&tensor, VALUE_SHAPE, &shape);
-    protobuf_message(&type, VALUE_TENSOR_TYPE, &tensor);
-    protobuf_text(&info, VALUE_NAME, end.value->name);
-    protobuf_message(&info, VALUE_TYPE, &type);
-    protobuf_message(graph, field, &info);
+    nn_protobuf_integer(&tensor, VALUE_ELEMENT, DATA_FLOAT);
+    nn_protobuf_message(&tensor, VALUE_SHAPE, &shape);
+    nn_protobuf_message(&type, VALUE_TENSOR_TYPE, &tensor);
+    nn_protobuf_text(&info, VALUE_NAME, end.value->name);
+    nn_protobuf_message(&info, VALUE_TYPE, &type);
+    nn_protobuf_message(graph, field, &info);
 }
 
 static Protobuf model_of(const OnnxGraph *values, OnnxEnd input, OnnxEnd output)
@@ -116,19 +116,19 @@ static Protobuf model_of(const OnnxGraph *values, OnnxEnd input, OnnxEnd output)
     for (int64_t i = 0; i < values->count; i++) {
         if (values->values[i]->type) put_node(&graph, values->values[i]);
     }
-    protobuf_text(&graph, GRAPH_NAME, "weft");
+    nn_protobuf_text(&graph, GRAPH_NAME, "weft");
     for (int64_t i = 0; i < values->count; i++) {
         const OnnxValue *value = values->values[i];
         if (value->tensor || value->integer_count) put_initializer(&graph, value);
     }
     put_end(&graph, GRAPH_INPUT, input);
     put_end(&graph, GRAPH_OUTPUT, output);
-    protobuf_integer(&model, MODEL_IR_VERSION, IR_VERSION);
-    protobuf_text(&model, MODEL_PRODUCER, "weft");
-    protobuf_text(&model, MODEL_PRODUCER_VERSION, WEFT_VERSION);
-    protobuf_message(&model, MODEL_GRAPH, &graph);
-    protobuf_integer(&opset, OPSET_VERSION, ONNX_OPSET);
-    protobuf_message(&model, MODEL_OPSET, &opset);
+    nn_protobuf_integer(&model, MODEL_IR_VERSION, IR_VERSION);
+    nn_protobuf_text(&model, MODEL_PRODUCER, "weft");
+    nn_protobuf_text(&model, MODEL_PRODUCER_VERSION, WEFT_VERSION);
+    nn_protobuf_message(&model, MODEL_GRAPH, &graph);
+    nn_protobuf_integer(&opset, OPSET_VERSION, ONNX_OPSET);
+    nn_protobuf_message(&model, MODEL_OPSET, &opset);
     return model;
 }
 
@@ -141,6 +141,6 @@ bool onnx_file_write(const char *path, const OnnxGraph *graph, OnnxEnd input, On
     FileWriter *writer = ok ? weft_file_create(path) : NULL;
     if (writer) fwrite(model.bytes, 1, (size_t)model.size, writer->stream); /* checked when the file is committed */
     ok = writer && weft_file_commit(writer);
-    protobuf_free(&model);
+    nn_protobuf_free(&model);
     return ok;
 }

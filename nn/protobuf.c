@@ -39,27 +39,27 @@ static void put_tag(Protobuf *message, int field, int wire)
     put_varint(message, (uint64_t)field << WIRE_BITS | (uint64_t)wire);
 }
 
-void protobuf_integer(Protobuf *message, int field, int64_t value)
+void nn_protobuf_integer(Protobuf *message, int field, int64_t value)
 {
     put_tag(message, field, WIRE_VARINT);
     put_varint(message, (uint64_t)value);
 }
 
-void protobuf_put_float(unsigned char bytes[sizeof(float)], float value)
+void nn_protobuf_put_float(unsigned char bytes[sizeof(float)], float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    dtype_put(bytes, sizeof bits, bits);
+    nn_dtype_put(bytes, sizeof bits, bits);
 }
 
-void protobuf_float(Protobuf *message, int field, float value)
+void nn_protobuf_float(Protobuf *message, int field, float value)
 {
     put_tag(message, field, WIRE_FLOAT);
     unsigned char *bytes = extend(message, sizeof value);
-    if (bytes) protobuf_put_float(bytes, value);
+    if (bytes) nn_protobuf_put_float(bytes, value);
 }
 
-unsigned char *protobuf_bytes(Protobuf *message, int field, int64_t size)
+unsigned char *nn_protobuf_bytes(Protobuf *message, int field, int64_t size)
 {
     put_tag(message, field, WIRE_BYTES);
     put_varint(message, (uint64_t)size);
@@ -68,23 +68,23 @@ unsigned char *protobuf_bytes(Protobuf *message, int field, int64_t size)
 
 static void put_bytes(Protobuf *message, int field, const void *from, int64_t size)
 {
-    unsigned char *bytes = protobuf_bytes(message, field, size);
+    unsigned char *bytes = nn_protobuf_bytes(message, field, size);
     if (bytes && size) memcpy(bytes, from, (size_t)size);
 }
 
-void protobuf_text(Protobuf *message, int field, const char *text)
+void nn_protobuf_text(Protobuf *message, int field, const char *text)
 {
     put_bytes(message, field, text, (int64_t)strlen(text));
 }
 
-void protobuf_message(Protobuf *message, int field, Protobuf *inner)
+void nn_protobuf_message(Protobuf *message, int field, Protobuf *inner)
 {
     if (inner->failed) message->failed = true;
     put_bytes(message, field, inner->bytes, inner->size);
-    protobuf_free(inner);
+    nn_protobuf_free(inner);
 }
 
-void protobuf_free(Protobuf *message)
+void nn_protobuf_free(Protobuf *message)
 {
     weft_free(message->bytes);
     *message = (Protobuf){0};

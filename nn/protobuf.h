@@ -15,16 +15,16 @@ typedef struct Protobuf {
 } Protobuf;
 
 /* Adds a field. */
-void protobuf_integer(Protobuf *message, int field, int64_t value);
-void protobuf_float(Protobuf *message, int field, float value);
-void protobuf_text(Protobuf *message, int field, const char *text);
+void nn_protobuf_integer(Protobuf *message, int field, int64_t value);
+void nn_protobuf_float(Protobuf *message, int field, float value);
+void nn_protobuf_text(Protobuf *message, int field, const char *text);
 /* Adds a field of that many bytes, 1 or more, and returns where they are to be written; NULL if that failed. */
-unsigned char *protobuf_bytes(Protobuf *message, int field, int64_t size);
+unsigned char *nn_protobuf_bytes(Protobuf *message, int field, int64_t size);
 /* Adds a message as a field, and frees it. */
-void protobuf_message(Protobuf *message, int field, Protobuf *inner);
-void protobuf_free(Protobuf *message);
+void nn_protobuf_message(Protobuf *message, int field, Protobuf *inner);
+void nn_protobuf_free(Protobuf *message);
 
 /* The bits of a float, little-endian. */
-void protobuf_put_float(unsigned char bytes[sizeof(float)], float value);
+void nn_protobuf_put_float(unsigned char bytes[sizeof(float)], float value);
 
 #endif

@@ -42,7 +42,7 @@ static bool parse_dtype(const Safetensors *file, Json *json, SafetensorsEntry *e
 {
     char *name = nn_json_string(json);
     if (!name) return false;
-    entry->dtype = dtype_find(name);
+    entry->dtype = nn_dtype_find(name);
     if (!entry->dtype) {
         char text[SAFETENSORS_NAME_TEXT], reason[SAFETENSORS_NAME_TEXT + 100];
         snprintf(reason, sizeof reason, "has dtype \"%s\", which is none of F64, F32, F16, BF16 and integers",
@@ -228,7 +228,7 @@ static bool read_header(Safetensors *file, const FileReader *reader, int64_t mos
     if (file->size < LENGTH_BYTES)
         return weft_fail("%s: no safetensors file: has only %lld bytes", file->path, (long long)file->size);
     if (!weft_file_read(reader, 0, prefix, LENGTH_BYTES)) return false;
-    uint64_t length = dtype_get(prefix, LENGTH_BYTES);
+    uint64_t length = nn_dtype_get(prefix, LENGTH_BYTES);
     if (length > LARGEST_HEADER || (int64_t)length > file->size - LENGTH_BYTES)
         return weft_fail("%s: no safetensors file, or cut short: has %lld bytes, its header is to have %llu",
                          file->path, (long long)file->size, (unsigned long long)length);
@@ -314,7 +314,7 @@ bool safetensors_read(const Safetensors *file, const SafetensorsEntry *entry, Re
     const unsigned char *bytes = file->bytes + file->values + entry->begin;
     int64_t count = (entry->end - entry->begin) / dtype->size;
     for (int64_t i = 0; i < count; i++) {
-        if (dtype_decode(dtype, bytes + i * dtype->size, &values[i])) continue;
+        if (nn_dtype_decode(dtype, bytes + i * dtype->size, &values[i])) continue;
         char reason[SAFETENSORS_NAME_TEXT];
         snprintf(reason, sizeof reason, "has %s values that do not fit %s: element %lld", dtype->name, WEFT_PRECISION,
                  (long long)i);

@@ -92,9 +92,9 @@ static bool write_values(Output *output, const NamedTensor *named, Real *values)
         for (int64_t i = 0; i < part; i++) {
             Real value = values[done + i];
             if (named->counter)
-                dtype_put(piece + i * size, size, (uint64_t)(int64_t)value);
+                nn_dtype_put(piece + i * size, size, (uint64_t)(int64_t)value);
             else
-                dtype_encode_real(piece + i * size, value);
+                nn_dtype_encode_real(piece + i * size, value);
         }
         write_bytes(output, piece, part * size);
     }
@@ -120,7 +120,7 @@ static bool write_all(FileWriter *writer, const Text *header, const NamedTensors
     }
     Real *values = weft_alloc(largest, sizeof(Real));
     Output output = {.writer = writer};
-    dtype_put(prefix, sizeof prefix, (uint64_t)header->length);
+    nn_dtype_put(prefix, sizeof prefix, (uint64_t)header->length);
     write_bytes(&output, prefix, sizeof prefix);
     write_bytes(&output, header->bytes, header->length);
     bool ok = values != NULL;

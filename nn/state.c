@@ -9,7 +9,7 @@
 static const double MOST_COUNTED = 0x1p63;
 enum { MOST_TOO_MANY = 1 << 26 };
 
-bool state_collect(const Module *module, NamedTensors *state)
+bool nn_state_collect(const Module *module, NamedTensors *state)
 {
     *state = nn_named_parameters(module);
     NamedTensors buffers = nn_named_buffers(module);
@@ -25,14 +25,14 @@ bool state_collect(const Module *module, NamedTensors *state)
     return ok;
 }
 
-int64_t state_values(const NamedTensors *state)
+int64_t nn_state_values(const NamedTensors *state)
 {
     int64_t count = 0;
     for (int64_t i = 0; i < state->count; i++) count += tensor_count(state->items[i].tensor);
     return count;
 }
 
-int64_t state_most_bytes(int64_t values)
+int64_t nn_state_most_bytes(int64_t values)
 {
     return values * DTYPE_LARGEST + MOST_TOO_MANY;
 }
@@ -52,7 +52,7 @@ static bool fail_count(const char *path, const NamedTensor *named, double value)
 
 /* ---- Saving ---- */
 
-bool state_write(const char *path, const NamedTensors *state, const SafetensorsMetadata *metadata)
+bool nn_state_write(const char *path, const NamedTensors *state, const SafetensorsMetadata *metadata)
 {
     for (int64_t i = 0; i < state->count; i++) {
         const NamedTensor *named = &state->items[i];
@@ -65,8 +65,8 @@ bool state_write(const char *path, const NamedTensors *state, const SafetensorsM
 bool nn_save(const Module *module, const char *path)
 {
     NamedTensors state;
-    if (!state_collect(module, &state)) return false;
-    bool ok = state_write(path, &state, &(SafetensorsMetadata){0});
+    if (!nn_state_collect(module, &state)) return false;
+    bool ok = nn_state_write(path, &state, &(SafetensorsMetadata){0});
     nn_named_free(&state);
     return ok;
 }
@@ -114,10 +114,10 @@ static bool read_values(const Safetensors *file, const NamedTensors *state, Real
     return true;
 }
 
-bool state_read(const Safetensors *file, const NamedTensors *state)
+bool nn_state_read(const Safetensors *file, const NamedTensors *state)
 {
     if (!check_names(file, state)) return false;
-    Real *values = weft_alloc(state_values(state), sizeof(Real)), *next = values;
+    Real *values = weft_alloc(nn_state_values(state), sizeof(Real)), *next = values;
     bool ok = values && read_values(file, state, values);
     for (int64_t i = 0; i < state->count && ok; i++) {
         int64_t size = tensor_count(state->items[i].tensor);
@@ -132,10 +132,10 @@ bool nn_load(Module *module, const char *path)
 {
     NamedTensors state;
     Safetensors file;
-    if (!state_collect(module, &state)) return false;
-    bool ok = safetensors_open(&file, path, state_most_bytes(state_values(&state)));
+    if (!nn_state_collect(module, &state)) return false;
+    bool ok = safetensors_open(&file, path, nn_state_most_bytes(nn_state_values(&state)));
     if (ok) {
-        ok = state_read(&file, &state);
+        ok = nn_state_read(&file, &state);
         safetensors_close(&file);
     }
     nn_named_free(&state);

@@ -81,7 +81,7 @@ static bool train(TrainerSession *session, TrainerRun *run, int64_t epochs)
 static void check_same(const TrainerRun *a, const TrainerRun *b)
 {
     NamedTensors x = {0}, y = {0};
-    CHECK(state_collect(a->model, &x) && state_collect(b->model, &y));
+    CHECK(nn_state_collect(a->model, &x) && nn_state_collect(b->model, &y));
     CHECK_EQUAL(x.count, y.count);
     for (int64_t i = 0; i < x.count + optimizer_count(a->optimizer); i++) {
         int64_t velocity = i - x.count;

@@ -59,7 +59,7 @@ check "the other precision is refused by name" refused
 # ---- What the library defines and what it calls ----
 
 prefixes="weft|tensor|shape|scope|layout|random|parallel|autograd|op|node|nn|optimizer|schedule|dataset|loader|augment"
-prefixes="$prefixes|trainer|report|metrics|kernel|json|onnx|protobuf|file|strided|dtype|safetensors|state|idx|pgm"
+prefixes="$prefixes|pgm|trainer|report|metrics|onnx|strided|safetensors"
 well_named()
 {
     ! nm -g --defined-only "$BUILD/libweft.a" | awk 'NF == 3 { print $3 }' | sort -u |

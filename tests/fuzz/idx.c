@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path = fuzz_file(data, size);
     for (int dimensions = 1; dimensions <= IDX_MAX_DIMENSIONS; dimensions++) {
         int64_t sizes[IDX_MAX_DIMENSIONS];
-        uint8_t *values = idx_read(path, dimensions, sizes);
+        uint8_t *values = dataset_read_idx(path, dimensions, sizes);
         bool ok = values != NULL;
         weft_free(values);
         fuzz_end(ok);
