@@ -97,6 +97,18 @@ TEST(cross_entropy_of_large_scores_is_finite)
     check_values(tensor_grad(x), expected, 1e-6);
 }
 
+/* Whichever of many classes it is that is far ahead. */
+TEST(cross_entropy_of_a_certain_class_is_zero)
+{
+    enum { CLASSES = 20 };
+    Tensor *x = tensor_zeros(SHAPE(CLASSES, CLASSES)), *labels = tensor_zeros(SHAPE(CLASSES));
+    for (int64_t i = 0; i < CLASSES; i++)
+        CHECK(tensor_set(x, AT(i, i), 10000) && tensor_set(labels, AT(i), (double)i));
+    CHECK_CLOSE(tensor_item(op_cross_entropy(x, labels)), 0, 0);
+    CHECK_CLOSE(tensor_item(op_nll_loss(op_log_softmax(x, 1), labels)), 0, 0);
+    CHECK_CLOSE(tensor_item(op_nll_loss(op_softmax(x, 1), labels)), -1, 0);
+}
+
 /* A class that is ruled out costs nothing where it is not the label. */
 TEST(cross_entropy_of_a_score_of_minus_infinity)
 {

@@ -298,6 +298,15 @@ TEST(print_form_depends_on_what_is_shown)
     CHECK_TEXT(text, "[1. 1. 1. ... 1. 1. 1.]\n");
 }
 
+TEST(print_aligns_exponents_of_three_digits_as_numpy)
+{
+    if (sizeof(Real) == sizeof(float)) SKIP("floats have none");
+    Tensor *two = tensor_full(SHAPE(2), 1e-5), *three = tensor_full(SHAPE(3), 3);
+    CHECK(tensor_set(two, AT(1), 1e120) && tensor_set(three, AT(0), 1e-100) && tensor_set(three, AT(1), -2.5e300));
+    check_print(two, "[1.e-005 1.e+120]\n");
+    check_print(three, "[ 1.0e-100 -2.5e+300  3.0e+000]\n");
+}
+
 TEST(print_fails_on_a_full_disk)
 {
     Tensor *t = tensor_full(SHAPE(3), 1);

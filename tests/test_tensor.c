@@ -267,6 +267,9 @@ TEST(conversions_are_counted_and_rank_one_needs_none)
     CHECK_EQUAL(weft_counters().conversions, before + 1);
     CHECK(op_to_plain(lanes) != lanes);
     CHECK_EQUAL(weft_counters().conversions, before + 2);
+    Tensor *sums = op_sum(lanes, .dims = DIM(1));
+    CHECK(sums && op_to_plain(sums) == sums && op_to_lanes(sums) == sums);
+    CHECK_EQUAL(weft_counters().conversions, before + 2);
 }
 
 /* Its spare lanes and padding stay zero, whatever is done to it. */
