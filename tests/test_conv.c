@@ -470,18 +470,19 @@ TEST(conv2d_packs_for_each_shape_of_one_storage)
     }
 }
 
-/* Whole maps are one item of work for one thread, and cut for many. */
+/* Whole maps are one item of work for one thread, and cut for many. Each group of channels is two tiles of them. */
 TEST(conv2d_keeps_the_statistics_that_batch_norm_would_compute)
 {
-    const BatchNormShape maps = {37, 12, 36};
-    GroupStatistics expected[3 * 12];
+    enum { N = 37, GROUPS_OF_16 = 3, O = 24, SIDE = 6, COUNT = GROUPS_OF_16 * O };
+    const BatchNormShape maps = {N, O, SIDE * SIDE};
+    GroupStatistics expected[COUNT];
     for (int threads = 1; threads <= 64; threads *= 64) {
         CHECK(weft_set_threads(threads));
-        Tensor *x = test_tensor(SHAPE(37, 4, 6, 6), 1, 1), *weight = test_tensor(SHAPE(12, 2, 3, 3), 2, 1);
+        Tensor *x = test_tensor(SHAPE(N, 4, SIDE, SIDE), 1, 1), *weight = test_tensor(SHAPE(O, 2, 3, 3), 2, 1);
         Tensor *y = op_conv2d(x, weight, TENSOR_NONE, .groups = 2, .padding = 1, .relu = true, .statistics = true);
-        CHECK(y && y->storage->count == 3 * 12 * 36 * WEFT_LANES);
+        CHECK(y && y->storage->count == COUNT * SIDE * SIDE * WEFT_LANES);
         weft_kernels()->batch_norm_statistics(expected, y->storage->data, &maps);
-        CHECK_EQUAL_BITS(&expected[0].mean, layout_derived(y, &op_batch_statistics), 2 * 3 * 12);
+        CHECK_EQUAL_BITS(&expected[0].mean, layout_derived(y, &op_batch_statistics), 2 * COUNT);
     }
 }
 
