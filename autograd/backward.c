@@ -27,9 +27,18 @@ static Tensor *copy_of(const Tensor *t)
     return copy;
 }
 
-bool node_add_grad(const Node *node, int i, Tensor *grad)
+/* What gets the gradient of input i: what it was converted from, if it was. So gradients add up in the order of the ops,
+ * whichever layout they asked for. */
+static Tensor *receiver(const Node *node, int i)
 {
     Tensor *input = node->inputs[i].tensor;
+    while (node_is_conversion(input->node) && !input->keep_grad) input = input->node->inputs[0].tensor;
+    return input;
+}
+
+bool node_add_grad(const Node *node, int i, Tensor *grad)
+{
+    Tensor *input = receiver(node, i);
     if (!grad) return false;
     if (!node_needs_grad(node, i)) return true;
     if (!shape_equal(grad->shape, input->shape)) {
@@ -129,7 +138,7 @@ static bool run_backward(const Node *node, Tensor *grad)
     autograd_observe(observer);
     if (!ok || !observer) return ok;
     Tensor *inputs[OP_MAX_INPUTS];
-    for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i].tensor;
+    for (int i = 0; i < node->input_count; i++) inputs[i] = receiver(node, i);
     return observer->went_back(observer, &(OpCall){node->op, node->attributes, inputs, node->input_count, node->output},
                                grad);
 }

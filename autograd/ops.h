@@ -37,7 +37,7 @@ Tensor *op_square(Tensor *x);
 Tensor *op_abs(Tensor *x);    /* gradient 0 at 0 */
 Tensor *op_tanh(Tensor *x);
 Tensor *op_sigmoid(Tensor *x);
-Tensor *op_relu(Tensor *x);   /* x < 0 ? 0 : x, so that NaN stays; gradient 0 at 0 */
+Tensor *op_relu(Tensor *x);   /* x < 0 ? 0 : x, so that NaN stays; gradient 0 at 0 and at NaN */
 Tensor *op_leaky_relu(Tensor *x, double slope); /* x < 0 ? slope x : x */
 
 /* ---- Reductions ---- */
@@ -99,7 +99,7 @@ typedef struct Pool2dOptions {
     int64_t padding; /* at most half the kernel; max ignores it, avg counts it as zeros */
     char end;
 } Pool2dOptions;
-/* Windows that fit wholly (floor). The first maximum wins a tie; NaN counts as the largest. */
+/* Windows that fit wholly (floor). The first maximum wins a tie; NaN counts as the largest, the first of several. */
 #define op_max_pool2d(...) op_max_pool2d_with((Pool2dOptions){__VA_ARGS__, .end = 0})
 #define op_avg_pool2d(...) op_avg_pool2d_with((Pool2dOptions){__VA_ARGS__, .end = 0})
 Tensor *op_max_pool2d_with(Pool2dOptions options);

@@ -20,7 +20,8 @@ typedef struct SgdOptions {
     char end;
 } SgdOptions;
 
-/* optimizer_sgd(&parameters, 0.01, .momentum = 0.9). NULL with an error if an option is out of range. */
+/* optimizer_sgd(&parameters, 0.01, .momentum = 0.9). Parameters that want other options want an optimizer of their own.
+ * NULL with an error if an option is out of range. */
 #define optimizer_sgd(...) optimizer_sgd_with((SgdOptions){__VA_ARGS__, .end = 0})
 Optimizer *optimizer_sgd_with(SgdOptions options);
 /* Frees the momentum buffers and lets go of the parameters; before or after whoever else holds them. NULL is fine. */

@@ -1,8 +1,8 @@
 /* Tensor: a reference-counted array of up to six dimensions, the type that everything else works on.
  *
  * A tensor is its shape and its row-major values. How the values lie in memory is the library's business: no shape,
- * value, gradient or error depends on it, but for one: that a constant was written between an op and its backward goes
- * unnoticed where the op read a converted copy, and the gradient is right then. A batch is [N, ...], N first.
+ * value, gradient or error depends on it, but for one: a write between an op and its backward may go unnoticed where
+ * the op read a copy, and the gradient is right then. A batch is [N, ...], N first.
  *
  * Ownership. What an op or a constructor returns belongs to the innermost open scope and lives until that scope
  * closes (tensor/scope.h); with no scope open it fails and says so. tensor_retain and tensor_release keep a tensor
@@ -108,8 +108,8 @@ bool tensor_requires_grad(const Tensor *t);
 bool tensor_set_requires_grad(Tensor *t, bool requires_grad);
 /* Keeps the gradient of an op's result too, which backward would otherwise free as soon as it is used. */
 void tensor_keep_grad(Tensor *t);
-/* The gradient: borrowed, of t's shape, or NULL if there is none. It lives until it is cleared, until the next backward
- * that adds to it, or until t is freed. */
+/* The gradient: borrowed, of t's shape, or NULL if there is none; what is written to it, to clip it say, is what an
+ * optimizer finds. It lives until it is cleared, until the next backward that adds to it, or until t is freed. */
 Tensor *tensor_grad(const Tensor *t);
 /* Drops the gradient. */
 void tensor_clear_grad(Tensor *t);

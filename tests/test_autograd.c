@@ -540,6 +540,21 @@ TEST(an_op_takes_as_much_as_there_is_room_for)
 
 /* ---- tensor_map, layouts ---- */
 
+/* Gradients of one tensor add up in one order, though each of its uses may have converted it. */
+TEST(gradients_add_up_in_the_order_of_the_ops_in_either_layout)
+{
+    enum { N = 5, F = 6, USES = 5 };
+    const Tensor *values = test_tensor(SHAPE(N, F), 1, 1), *in_lanes = layout_lanes(values), *grads[2];
+    for (int lanes = 0; lanes < 2; lanes++) {
+        Tensor *x = tensor_detach(lanes ? in_lanes : values), *batch = tensor_detach(in_lanes);
+        tensor_set_requires_grad(x, true);
+        Tensor *y = op_concat((Tensor *[]){batch, x, x, x, x, x}, 1 + USES, 1);
+        CHECK(backward(y, .grad = test_tensor(tensor_shape(y), 2, 1)));
+        grads[lanes] = layout_plain(tensor_grad(x));
+    }
+    for (int64_t i = 0; i < N * F; i++) CHECK(grads[0]->storage->data[i] == grads[1]->storage->data[i]);
+}
+
 static Real weighted(const Real *values, const void *context)
 {
     return values[0] + *(const Real *)context * values[1];
