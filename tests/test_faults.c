@@ -192,7 +192,8 @@ TEST(short_memory_in_a_step_of_mnist_cnn)
 /* ---- Files, data, the summary ---- */
 
 typedef struct Files {
-    char data[PATH_ROOM], weights[PATH_ROOM], log[PATH_ROOM], checkpoint[PATH_ROOM], report[PATH_ROOM];
+    char data[PATH_ROOM], weights[PATH_ROOM], trained[PATH_ROOM], log[PATH_ROOM], checkpoint[PATH_ROOM];
+    char report[PATH_ROOM];
     Module *model;
     FILE *out;
 } Files;
@@ -202,6 +203,7 @@ static void files_open(Files *files, const Network *network)
     *files = (Files){.model = network->make(0.1), .out = fopen("/dev/null", "w")};
     write_data(files->data);
     snprintf(files->weights, PATH_ROOM, "%s", test_path("weights"));
+    snprintf(files->trained, PATH_ROOM, "%s", test_path("trained"));
     snprintf(files->log, PATH_ROOM, "%s", test_path("log"));
     snprintf(files->checkpoint, PATH_ROOM, "%s", test_path("checkpoint"));
     snprintf(files->report, PATH_ROOM, "%s", test_path("report.html"));
@@ -290,7 +292,8 @@ TEST(short_memory_with_data)
 
 /* ---- The whole program ---- */
 
-/* Runs the program. What it says of a failure becomes the error on record. */
+/* Runs the program. What it says of a failure, in the last line, becomes the error on record: only the result of a
+ * training may come before, whose weights could not be written. */
 static bool run_program(char *arguments[])
 {
     int kept[2], count = 0;
@@ -305,17 +308,19 @@ static bool run_program(char *arguments[])
     FILE *file = fopen(out, "r");
     size_t length = file ? fread(said, 1, sizeof said - 1, file) : 0;
     if (file) fclose(file);
-    const char *newline = strchr(said, '\n');
-    test_check(newline && newline == said + length - 1, __FILE__, __LINE__, "the program says one line");
+    const char *end = strchr(said, '\n'), *line = said;
+    if (status != 0 && end && strstr(said, "test accuracy") && end < strstr(said, tiny.name)) line = end + 1;
+    end = strchr(line, '\n');
+    test_check(end && end == said + length - 1, __FILE__, __LINE__, "the program says one line");
     test_check(status >= 0 && status <= 2, __FILE__, __LINE__, "exit status 0, 1, or 2 while options are read");
-    return status == 0 || weft_fail("%s", said);
+    return status == 0 || weft_fail("%s", line);
 }
 
-/* Trains for an epoch from and to a file. */
+/* Trains for an epoch from one file to another. */
 static bool train(void *context)
 {
     Files *files = context;
-    char *arguments[] = {"mnist_tiny", "--data", files->data, "--load", files->weights, "--save", files->weights,
+    char *arguments[] = {"mnist_tiny", "--data", files->data, "--load", files->weights, "--save", files->trained,
                          "--log", files->log, "--checkpoint", files->checkpoint, "--quiet", NULL};
     return run_program(arguments);
 }
