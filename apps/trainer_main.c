@@ -83,7 +83,7 @@ static void print_run(const TrainerSession *session, const TrainerRun *run, doub
                (long long)session->display.run, (long long)session->display.runs, (unsigned long long)run->seed,
                last->train.loss, name, last->test.loss, name, 100 * last->test.accuracy, seconds);
     }
-    fflush(stdout);
+    fflush(stdout); /* before what may be said on stderr */
 }
 
 /* Of several runs. */
@@ -213,7 +213,6 @@ static bool train_once(TrainerSession *session)
     ok = ok && trainer_run_train(&run, session);
     trainer_display_clear(&session->display);
     if (ok) print_run(session, &run, trainer_clock() - start);
-    fflush(stdout); /* before what may be said on stderr */
     if (ok && session->options.save != NULL) ok = nn_save(run.model, session->options.save);
     ok = ok && export_network(session, run.model, false);
     for (int64_t i = 0; i < run.metrics.count && ok; i++) ok = metrics_add(&session->past, &run.metrics.epochs[i]);

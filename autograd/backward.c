@@ -27,8 +27,8 @@ static Tensor *copy_of(const Tensor *t)
     return copy;
 }
 
-/* What gets the gradient of input i: what it was converted from, if it was. So gradients add up in the order of the ops,
- * whichever layout they asked for. */
+/* What gets the gradient of input i: what it was converted from, if it was. So gradients add up in the order of the
+ * ops, whichever layout they asked for. */
 static Tensor *receiver(const Node *node, int i)
 {
     Tensor *input = node->inputs[i].tensor;

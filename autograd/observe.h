@@ -18,7 +18,8 @@ typedef struct OpObserver {
     /* The op has made its result. False, with an error: the op fails. */
     bool (*made)(struct OpObserver *observer, const OpCall *call);
     /* Its backward function has turned `grad`, the result's gradient, into those of the inputs, which are so far in
-     * their `incoming`; inputs that were converted for it are here what they were converted from. Ops that it used are not told. False, with an error: backward fails. */
+     * their `incoming`; inputs that were converted for it are here what they were converted from. Ops that it used are
+     * not told. False, with an error: backward fails. */
     bool (*went_back)(struct OpObserver *observer, const OpCall *call, const Tensor *grad);
     /* What happened since the last event was that: see autograd_mark. NULL: of no interest. */
     void (*marked)(struct OpObserver *observer, const char *what);
