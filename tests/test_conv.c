@@ -575,6 +575,8 @@ TEST(conv2d_says_what_does_not_fit)
     CHECK_ERROR("2147483672");
     CHECK(!op_conv2d(tensor_zeros(SHAPE(1, 1, 1, 1)), tensor_zeros(SHAPE(1, 1, 2, 2)), none, .padding = 1 << 30));
     CHECK_ERROR("conv2d: a result of 2147483648 by 2147483648 is too large");
+    CHECK(!op_conv2d(tensor_zeros(SHAPE(1, 1, 1, 1)), tensor_zeros(SHAPE(256, 1, 2, 2)), none, .padding = 1 << 26));
+    CHECK_ERROR("tensor: too many elements");
     Tensor *wide = tensor_zeros(SHAPE(1, WIDE, 4, 4)), *wide_weight = tensor_zeros(SHAPE(WIDE, WIDE, 3, 3));
     CHECK(!op_conv2d(wide, wide_weight, none, .padding = 1 << 30, .max_pool = 2));
     CHECK_ERROR("conv2d: a result of 2147483650 by 2147483650 is too large");
