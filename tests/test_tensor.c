@@ -2,8 +2,12 @@
 #include "tensor/tensor.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -475,34 +479,51 @@ TEST(memory_sizes_do_not_wrap_around)
     CHECK_ERROR("memory: -1 elements of 1 bytes are too many");
 }
 
-static atomic_int takers;
+#ifndef WEFT_NO_POOL
+/* The two threads of the test below. The first one's read of the block that both would take is held here, by a page
+ * that cannot be read, until the second one took a block or had all the time it needs. */
+enum { KEPT_ROOM = 3 << 19, HOLD_MILLISECONDS = 200 }; /* a size whose blocks begin a page */
+static char *held_page;
+static atomic_int held; /* reads of it */
+static atomic_bool second_began, second_is_done;
 
-/* Takes blocks that are kept for reuse, marks them, and gives them back; NULL if another thread had the same one. */
-static void *take_blocks(void *context)
+static void hold(int signal)
 {
-    enum { TURNS = 1000000, ROOM = 4096 };
-    bool alone = true;
-    for (takers++; takers < 2;) {}
-    for (int i = 0; i < TURNS; i++) {
-        int *volatile *const block = weft_alloc(1, ROOM);
-        if (!block) return NULL;
-        *block = context;
-        for (int k = 0; k < 10; k++) alone &= *block == context;
-        weft_free((void *)block);
+    (void)signal;
+    const struct timespec millisecond = {.tv_nsec = 1000000};
+    if (held++ == 0) {
+        while (!second_began) nanosleep(&millisecond, NULL);
+        for (int i = 0; i < HOLD_MILLISECONDS && !second_is_done; i++) nanosleep(&millisecond, NULL);
     }
-    return alone ? context : NULL;
+    mprotect(held_page, 1, PROT_READ | PROT_WRITE);
+}
+
+static void *take_second(void *unused)
+{
+    (void)unused;
+    while (!held) {}
+    second_began = true;
+    void *block = weft_alloc(1, KEPT_ROOM);
+    second_is_done = true;
+    return block;
 }
 
 TEST(two_threads_take_no_block_at_once)
 {
+    const struct sigaction action = {.sa_handler = hold};
+    void *kept = weft_alloc(1, KEPT_ROOM), *second = NULL;
+    weft_free(kept);
+    held_page = (char *)kept - (uintptr_t)kept % (uintptr_t)sysconf(_SC_PAGESIZE);
     pthread_t other;
-    int mine, its;
-    void *result = NULL;
-    CHECK(pthread_create(&other, NULL, take_blocks, &its) == 0);
-    const bool alone = take_blocks(&mine) != NULL;
-    CHECK(pthread_join(other, &result) == 0);
-    CHECK(alone && result);
+    CHECK(kept && sigaction(SIGSEGV, &action, NULL) == 0);
+    CHECK(pthread_create(&other, NULL, take_second, NULL) == 0 && mprotect(held_page, 1, PROT_NONE) == 0);
+    void *first = weft_alloc(1, KEPT_ROOM);
+    CHECK(pthread_join(other, &second) == 0);
+    CHECK(held > 0 && first == kept && second && second != first);
+    weft_free(first);
+    weft_free(second);
 }
+#endif
 
 /* ---- Errors ---- */
 
