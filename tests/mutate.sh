@@ -94,7 +94,7 @@ run()
     local i=$1 start=$SECONDS verdict=SURVIVED log=$work/log.$1
     cp -a "$work/tree" "$work/mutant.$i" && cd "$work/mutant.$i" || return
     mutation "${olds[i]}" "${news[i]}" "$work/tree/${files[i]}" > "${files[i]}"
-    : > $table # one that no longer fits would fail `make test` by itself
+    rm tests/test_structure.sh # how a source reads, and whether the table fits it, says nothing of what it does
     if ! builds "${hints[i]}"; then
         verdict="DOES NOT COMPILE"
         grep -m 2 'error' "$log"

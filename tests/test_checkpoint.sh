@@ -217,8 +217,8 @@ if [ -n "$calls" ]; then
     {
         local expected folder=${1%/*}
         expected=$(printf '%s\n' "sync $1.tmp $(stat -c %s "$1")" "rename $1.tmp $1" "sync $folder 0")
-        diff <(echo "$expected") <(sed 's/\.weft-tmp-[0-9]*/.tmp/g' "$work/calls" | tail -n 3) &&
-            [ "$(grep -c ^sync "$work/calls")" = 2 ] && [ "$(grep -c '^write.*tmp' "$work/calls")" -gt 2 ]
+        diff <(echo "$expected") <(sed 's/\.weft-tmp-[0-9]*/.tmp/g' "$work/calls" | grep -v ^write) &&
+            [ "$(grep -c '^write.*tmp' "$work/calls")" -gt 2 ] && ! tail -n 3 "$work/calls" | grep ^write
     }
     run 0 env "LD_PRELOAD=$calls" "FILE_CALLS=$work/calls" $tiny $quick --epochs 1 --checkpoint "$work/ordered"
     check 'a checkpoint is synced before it gets its name, its folder after' ordered "$work/ordered"
