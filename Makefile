@@ -236,7 +236,7 @@ harness:
 some-tests: all unit parity $(BUILD)/tests/digits ## run some: TESTS="tests/test_apps.sh 'build/tests/unit conv'"
 	@tests/run.sh $(TESTS)
 
-mutate: ## make mistakes in a copy of the tree, does make test notice each? An hour
+mutate: ## make mistakes in a copy of the tree, does make test notice each? Half an hour
 	@tests/mutate.sh
 
 .PHONY: data fashion
