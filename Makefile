@@ -4,6 +4,11 @@
 #
 # each combination builds in a folder of its own: build/, build/asan/, build/double/, build/asan-double/, ...
 
+# As many jobs as there are processors, unless the command line says otherwise; several goals may be meant in turn.
+ifeq ($(MAKELEVEL)$(word 2,$(MAKECMDGOALS)),0)
+MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 1)
+endif
+
 MODE      ?= release
 PRECISION ?= float
 OPENMP    ?= 1
